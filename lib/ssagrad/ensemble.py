@@ -1,0 +1,114 @@
+"""The one contract: an ensemble of weighted paths, whose statistics are what losses are made of.
+
+The expectation of f at time k is Σ_i w_ik f(x_ik) / Σ_i w_ik. A plain simulation has weights 1 and no derivative; a gradient estimator
+is a way to make counts or weights carry one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssagrad.network import NetworkError
+from ssagrad.statistics import standard_error, weighted_mean
+
+Observable = str | Callable[[dict[str, jax.Array]], jax.Array] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Paths observed at given times: a pytree, whose statistics can be differentiated if an estimator made it.
+
+    An observable is the name of a species; a function of a mapping from species to counts, `lambda x: x["S"] + x["I"]`, called with
+    scalars and returning a scalar or an array [K]; or nothing, which means all species.
+
+    Attributes:
+        times: observation times [T].
+        counts: molecules of each species [n, T, S].
+        weights: weight of each path at each time [n, T].
+        num_events: reactions fired until the last time [n].
+        exhausted: whether the path was stopped by max_events [n].
+        time_integrals: ∫ x ds from the start to each time [n, T, S], if recorded.
+        event_counts: firings of each reaction up to each time [n, T, R], if recorded.
+        species, reactions: their names.
+    """
+
+    times: jax.Array
+    counts: jax.Array
+    weights: jax.Array
+    num_events: jax.Array
+    exhausted: jax.Array
+    time_integrals: jax.Array | None = None
+    event_counts: jax.Array | None = None
+    species: tuple[str, ...] = field(default=(), metadata={"static": True})
+    reactions: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    @property
+    def num_paths(self) -> int:
+        """Number of paths n."""
+        return self.counts.shape[0]
+
+    def samples(self, observable: Observable = None) -> jax.Array:
+        """Values of the observable on each path at each time [n, T] (all species: [n, T, S]; array-valued: [n, T, K])."""
+        if observable is None:
+            return self.counts
+        if callable(observable):
+            by_name = dict(zip(self.species, jnp.moveaxis(self.counts, -1, 0), strict=True))
+            return jax.vmap(jax.vmap(observable))(by_name)
+        return self.counts[..., self._index(observable)]
+
+    def expectation(self, values: jax.Array) -> jax.Array:
+        """Weighted mean over the paths of any values computed from them: [n, T, ...] → [T, ...], or one value per path, [n] → scalar."""
+        values = jnp.asarray(values)
+        return weighted_mean(values, self.weights[:, -1] if values.ndim == 1 else self.weights)
+
+    def mean(self, observable: Observable = None) -> jax.Array:
+        """Expectation of the observable at each time [T] or [T, S]: Σ w f / Σ w."""
+        return self.expectation(self.samples(observable))
+
+    def variance(self, observable: Observable = None) -> jax.Array:
+        """Variance of the observable at each time [T] or [T, S], with the factor n/(n − 1)."""
+        values = self.samples(observable)
+        return self.expectation((values - self.expectation(values)) ** 2) * (self.num_paths / (self.num_paths - 1))
+
+    def covariance(self) -> jax.Array:
+        """Covariance matrix of the species at each time [T, S, S]."""
+        centred = self.counts - self.mean()
+        products = centred[..., :, None] * centred[..., None, :]
+        return self.expectation(products) * (self.num_paths / (self.num_paths - 1))
+
+    def standard_error(self, observable: Observable = None) -> jax.Array:
+        """Standard error of `mean` [T] or [T, S]."""
+        return standard_error(self.samples(observable), self.weights)
+
+    def quantile(self, probability: Any, observable: Observable = None) -> jax.Array:
+        """Quantiles over the paths at each time, [..., T] or [..., T, S]; paths of equal weight only."""
+        return jnp.quantile(self.samples(observable), jnp.asarray(probability, self.counts.dtype), axis=0)
+
+    def time_average(self, species: str | None = None) -> jax.Array:
+        """Mean over paths of (1/t) ∫ x ds from time 0 to each time t > 0 [T] or [T, S]; needs record=("time_integrals",)."""
+        if self.time_integrals is None:
+            raise ValueError('time averages need the integrals: call simulate(..., record=("time_integrals",))')
+        averages = self.time_integrals / self.times[:, None]
+        return self.expectation(averages if species is None else averages[..., self._index(species)])
+
+    def plot(self, species: str | tuple[str, ...] | None = None, **options: Any) -> Any:
+        """Mean, 90 % range of the paths and a few single paths against time; see `ssagrad.plots.ensemble`."""
+        from ssagrad import plots
+
+        names = self.species if species is None else (species,) if isinstance(species, str) else tuple(species)
+        return plots.ensemble(self.times, {name: self.samples(name) for name in names}, **options)
+
+    def replace(self, **fields: jax.Array) -> Ensemble:
+        """The same ensemble with some fields exchanged."""
+        return replace(self, **fields)
+
+    def _index(self, name: str) -> int:
+        if name not in self.species:
+            raise NetworkError(f"unknown species '{name}'; the ensemble has {list(self.species)}")
+        return self.species.index(name)

@@ -1,0 +1,14 @@
+"""Gradient estimators: ways to make an ensemble of exact paths carry a derivative in the parameters.
+
+**The contract.** An estimator is called like `simulate` and returns an `Ensemble` with the same values, through which JAX can
+differentiate: any loss made of ensemble statistics can be handed to `jax.grad`, `jax.value_and_grad`, `jax.jacfwd` or optax,
+
+    jax.grad(lambda p: ((polyak_smoothing(key, network, p, start, times, …).mean("I") - data) ** 2).mean())(parameters)
+
+The derivative sits in the weights or in the counts; rows may be added whose weight is 0 and whose derivative is not. Only first
+derivatives are estimated. One estimator per file, named like the method.
+"""
+
+from ssagrad.estimators.smoothing import polyak_smoothing
+
+__all__ = ["polyak_smoothing"]

@@ -1,0 +1,81 @@
+"""How sure a number is: standard errors, z-scores, intervals and the efficiency of estimators.
+
+All functions take samples along the leading axis and work on anything that `jax.numpy` takes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+
+def weighted_mean(samples: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Σ_i w_i x_i / Σ_i w_i over the leading axis; weights [n, ...] are broadcast over trailing axes of samples [n, ..., K]."""
+    samples = jnp.asarray(samples)
+    if weights is None:
+        return samples.mean(0)
+    weights = _align(weights, samples)
+    return (weights * samples).sum(0) / weights.sum(0)
+
+
+def standard_error(samples: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Standard error of the (weighted) mean of independent samples [n, ...].
+
+    For weights the linearised (delta-method) form √(Σ w² (x − m)²) / Σ w, with the factor n/(n − 1) of the unweighted case.
+    """
+    samples = jnp.asarray(samples)
+    num_samples = samples.shape[0]
+    if num_samples < 2:
+        raise ValueError(f"a standard error needs at least 2 samples, received {num_samples}")
+    weights = jnp.ones_like(samples) if weights is None else _align(weights, samples)
+    residuals = weights * (samples - weighted_mean(samples, weights))
+    return jnp.sqrt((residuals**2).sum(0) * (num_samples / (num_samples - 1))) / jnp.abs(weights.sum(0))
+
+
+def z_score(samples: jax.Array, exact: jax.Array) -> jax.Array:
+    """(mean − exact) / standard error of samples [n, ...]; 0 where both differences vanish (a constant that is right)."""
+    error = samples.mean(0) - exact
+    scale = standard_error(samples)
+    return jnp.where(error == 0, 0.0, error / jnp.where(scale > 0, scale, jnp.where(error == 0, 1.0, 0.0)))
+
+
+def variance_z_score(samples: jax.Array, exact_variance: jax.Array) -> jax.Array:
+    """z-score of the sample variance of samples [n, ...] against its exact value; its standard error uses the fourth moment."""
+    num_samples = samples.shape[0]
+    centred = samples - samples.mean(0)
+    return z_score(centred**2 * (num_samples / (num_samples - 1)), exact_variance)
+
+
+def confidence_interval(samples: jax.Array, *, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
+    """Normal interval of the mean of samples [n, ...]: mean ± q standard errors."""
+    half = _normal_quantile(0.5 + level / 2) * standard_error(samples)
+    return samples.mean(0) - half, samples.mean(0) + half
+
+
+def binomial_interval(successes: int, trials: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson interval of a success probability (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"expected 0 ≤ successes ≤ trials with trials ≥ 1, received {successes} of {trials}")
+    q, share = _normal_quantile(0.5 + level / 2), successes / trials
+    centre = (share + q**2 / (2 * trials)) / (1 + q**2 / trials)
+    half = q * math.sqrt(share * (1 - share) / trials + q**2 / (4 * trials**2)) / (1 + q**2 / trials)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def work_normalised_variance(samples: jax.Array, cost_per_sample: float) -> jax.Array:
+    """Variance of one sample [n, ...] times what it costs (seconds or events): estimators compare by this; its inverse is the efficiency.
+
+    Reference: Glynn and Whitt 1992, "The asymptotic efficiency of simulation estimators", doi:10.1287/opre.40.3.505.
+    """
+    return samples.var(0, ddof=1) * cost_per_sample
+
+
+def _align(weights: jax.Array, samples: jax.Array) -> jax.Array:
+    weights = jnp.asarray(weights)
+    return weights.reshape(weights.shape + (1,) * (samples.ndim - weights.ndim))
+
+
+def _normal_quantile(probability: float) -> float:
+    return float(jax.scipy.special.ndtri(jnp.asarray(probability)))
