@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ssagrad.network import NetworkError
-from ssagrad.statistics import standard_error, weighted_mean
+from ssagrad.statistics import centred, standard_error, weighted_mean
 
 Observable = str | Callable[[dict[str, jax.Array]], jax.Array] | None
 
@@ -33,6 +33,7 @@ class Ensemble:
         weights: weight of each path at each time [n, T].
         num_events: reactions fired until the last time [n].
         exhausted: whether the path was stopped by max_events [n].
+        start_time: the time of the initial counts.
         time_integrals: ∫ x ds from the start to each time [n, T, S], if recorded.
         event_counts: firings of each reaction up to each time [n, T, R], if recorded.
         species, reactions: their names.
@@ -43,6 +44,7 @@ class Ensemble:
     weights: jax.Array
     num_events: jax.Array
     exhausted: jax.Array
+    start_time: jax.Array | float = 0.0
     time_integrals: jax.Array | None = None
     event_counts: jax.Array | None = None
     species: tuple[str, ...] = field(default=(), metadata={"static": True})
@@ -73,14 +75,14 @@ class Ensemble:
 
     def variance(self, observable: Observable = None) -> jax.Array:
         """Variance of the observable at each time [T] or [T, S], with the factor n/(n − 1)."""
-        values = self.samples(observable)
-        return self.expectation((values - self.expectation(values)) ** 2) * (self.num_paths / (self.num_paths - 1))
+        squares = centred(self.samples(observable), self.weights) ** 2
+        return self.expectation(squares) * self._unbiased()
 
     def covariance(self) -> jax.Array:
         """Covariance matrix of the species at each time [T, S, S]."""
-        centred = self.counts - self.mean()
-        products = centred[..., :, None] * centred[..., None, :]
-        return self.expectation(products) * (self.num_paths / (self.num_paths - 1))
+        deviations = centred(self.counts, self.weights)
+        products = deviations[..., :, None] * deviations[..., None, :]
+        return self.expectation(products) * self._unbiased()
 
     def standard_error(self, observable: Observable = None) -> jax.Array:
         """Standard error of `mean` [T] or [T, S]."""
@@ -91,10 +93,11 @@ class Ensemble:
         return jnp.quantile(self.samples(observable), jnp.asarray(probability, self.counts.dtype), axis=0)
 
     def time_average(self, species: str | None = None) -> jax.Array:
-        """Mean over paths of (1/t) ∫ x ds from time 0 to each time t > 0 [T] or [T, S]; needs record=("time_integrals",)."""
+        """Mean over paths of the average of the counts from the start to each time [T] or [T, S]; needs record=("time_integrals",)."""
         if self.time_integrals is None:
             raise ValueError('time averages need the integrals: call simulate(..., record=("time_integrals",))')
-        averages = self.time_integrals / self.times[:, None]
+        elapsed = (self.times - self.start_time)[None, :, None].astype(self.counts.dtype)
+        averages = jnp.where(elapsed > 0, self.time_integrals / jnp.where(elapsed > 0, elapsed, 1), self.counts)
         return self.expectation(averages if species is None else averages[..., self._index(species)])
 
     def plot(self, species: str | tuple[str, ...] | None = None, **options: Any) -> Any:
@@ -107,6 +110,12 @@ class Ensemble:
     def replace(self, **fields: jax.Array) -> Ensemble:
         """The same ensemble with some fields exchanged."""
         return replace(self, **fields)
+
+    def _unbiased(self) -> float:
+        """The factor n/(n − 1) of a variance around a mean that comes from the same paths."""
+        if self.num_paths < 2:
+            raise ValueError(f"a variance needs at least 2 paths, received {self.num_paths}")
+        return self.num_paths / (self.num_paths - 1)
 
     def _index(self, name: str) -> int:
         if name not in self.species:

@@ -45,20 +45,33 @@ class Step(NamedTuple):
 
 
 class Accumulator(NamedTuple):
-    """A running quantity of each path: `size(network)` columns that start at 0, updated at every step, read at every observation."""
+    """A running sum of each path: `size(network)` columns that start at 0, grow at every step, and are read at every observation.
+
+    increments: from the values so far and the step to what is added to each column.
+    integers: the columns are whole numbers, which the float type must be able to hold; else the rounding of the sum is carried along.
+    """
 
     size: Callable[[Network], int]
-    update: Callable[[tuple[jax.Array, ...], Step], tuple[jax.Array, ...]]
+    increments: Callable[[tuple[jax.Array, ...], Step], tuple[jax.Array, ...]]
+    integers: bool = False
 
 
 TIME_INTEGRALS = Accumulator(
     size=lambda network: len(network.species),
-    update=lambda values, step: tuple(v + step.duration * x for v, x in zip(values, step.counts, strict=True)),
+    increments=lambda values, step: tuple(step.duration * x for x in step.counts),
 )
 EVENT_COUNTS = Accumulator(
     size=lambda network: len(network.reactions),
-    update=lambda values, step: tuple(v + (step.reaction == r).astype(v.dtype) for r, v in enumerate(values)),
+    increments=lambda values, step: tuple((step.reaction == r).astype(value.dtype) for r, value in enumerate(values)),
+    integers=True,
 )
+
+
+class Sums(NamedTuple):
+    """Values of an accumulator, and for each the rounding that is still to be added."""
+
+    values: tuple[jax.Array, ...]
+    rounding: tuple[jax.Array, ...]
 
 
 class Lanes(NamedTuple):
@@ -69,7 +82,7 @@ class Lanes(NamedTuple):
     rounding: jax.Array
     num_events: jax.Array
     stream: Stream
-    accumulated: tuple[tuple[jax.Array, ...], ...]
+    accumulated: tuple[Sums, ...]
 
 
 class Recorded(NamedTuple):
@@ -106,9 +119,9 @@ def run_lanes(
     """
     dtype, num_lanes, num_times = counts.dtype, counts.shape[1], intervals.shape[0]
     # the largest count that leaves room for the events between two checks; beyond it, floats no longer hold every integer
-    largest = 2.0 ** (jnp.finfo(dtype).nmant + 1) - _EVENTS_PER_CHECK * np.abs(network.stoichiometry).max(initial=0)
+    largest = 2 ** (int(jnp.finfo(dtype).nmant) + 1) - _EVENTS_PER_CHECK * max(1, int(np.abs(network.stoichiometry).max()))
     advance = partial(_advance, network=network, accumulators=accumulators, parameters=parameters, per_path=per_path)
-    lane = jnp.arange(num_lanes)
+    lane = jnp.arange(num_lanes, dtype=jnp.int32)
 
     def cond(carry):
         return jnp.any(carry[2])
@@ -118,7 +131,7 @@ def run_lanes(
         lanes = advance(lanes)
         arrived = running & ~(lanes.clock > 0)
         status = jnp.where(running & jnp.isnan(lanes.clock), INVALID, status)
-        status = jnp.where(running & (jnp.stack(lanes.counts).max(0) > largest), OVERFLOW, status)
+        status = jnp.where(running & (jnp.stack(_integers(lanes, accumulators)).max(0) > largest), OVERFLOW, status)
         arrived &= status == COMPLETE
         row = jnp.where(arrived, observed, num_times)
         columns = columns.at[lane, row].set(_columns(lanes), mode="drop", unique_indices=True)
@@ -138,13 +151,13 @@ def run_lanes(
         rounding=zeros,
         num_events=jnp.zeros(num_lanes, jnp.int32),
         stream=tuple(streams),
-        accumulated=tuple((zeros,) * accumulator.size(network) for accumulator in accumulators),
+        accumulated=tuple(_empty(accumulator, network, zeros) for accumulator in accumulators),
     )
     columns = jnp.full((num_lanes, num_times, len(_flat(start))), jnp.nan, dtype)
     carry = (start, jnp.zeros(num_lanes, jnp.int32), jnp.ones(num_lanes, bool), jnp.zeros(num_lanes, jnp.int32), columns)
     lanes, observed, _, status, columns = lax.while_loop(cond, body, carry)
     stays = (status == COMPLETE) | ((status == EXHAUSTED) & freeze)
-    missing = stays[:, None] & (jnp.arange(num_times) >= observed[:, None])
+    missing = stays[:, None] & (jnp.arange(num_times, dtype=jnp.int32)[None, :] >= observed[:, None])
     columns = jnp.where(missing[..., None], _columns(lanes)[:, None], columns)
     return Recorded(columns, lanes.num_events, status, observed, jnp.stack(lanes.counts, axis=-1))
 
@@ -174,7 +187,8 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
     for propensity in propensities[1:]:
         cumulative.append(cumulative[-1] + propensity)
     total, exponential = lax.optimization_barrier((cumulative[-1], exponential))
-    waiting_time = exponential / total + lanes.rounding  # infinite in an absorbing state, NaN where a propensity is
+    # infinite in an absorbing state (whose total can be −0), NaN where a propensity is, or where the total overflows
+    waiting_time = exponential / jnp.where(total < jnp.inf, jnp.abs(total), jnp.nan) + lanes.rounding
     fires = waiting_time < lanes.clock
     clock = lanes.clock - waiting_time
     rounding = jnp.where(fires, waiting_time - (lanes.clock - clock), 0)
@@ -185,9 +199,9 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
     reaction = lax.optimization_barrier(jnp.where(fires, below, -1))
     accumulated = lanes.accumulated
     if accumulators:
-        duration = jnp.maximum(jnp.minimum(waiting_time, lanes.clock), 0)
+        duration = jnp.where(fires, lanes.clock - clock, jnp.maximum(lanes.clock, 0))  # these add up to the interval
         seen = Step(lanes.counts, propensities, duration, reaction, parameters)
-        accumulated = tuple(a.update(values, seen) for a, values in zip(accumulators, accumulated, strict=True))
+        accumulated = tuple(_add(a, sums, seen) for a, sums in zip(accumulators, accumulated, strict=True))
     return Lanes(
         counts=tuple(x if change is None else x + change for x, change in zip(lanes.counts, _changes(network, reaction), strict=True)),
         clock=clock,
@@ -220,8 +234,29 @@ def _changes(network: Network, reaction: jax.Array) -> list[jax.Array | None]:
     return changes
 
 
+def _empty(accumulator: Accumulator, network: Network, zeros: jax.Array) -> Sums:
+    values = (zeros,) * accumulator.size(network)
+    return Sums(values, () if accumulator.integers else values)
+
+
+def _add(accumulator: Accumulator, sums: Sums, step: Step) -> Sums:
+    """Kahan summation: millions of small increments lose nothing."""
+    increments = accumulator.increments(sums.values, step)
+    if accumulator.integers:
+        return Sums(tuple(map(jnp.add, sums.values, increments)), ())
+    wanted = tuple(map(jnp.add, increments, sums.rounding))
+    values = tuple(map(jnp.add, sums.values, wanted))
+    rounding = tuple(w - (after - before) for w, after, before in zip(wanted, values, sums.values, strict=True))
+    return Sums(values, rounding)
+
+
+def _integers(lanes: Lanes, accumulators: tuple[Accumulator, ...]) -> list[jax.Array]:
+    whole = [sums.values for accumulator, sums in zip(accumulators, lanes.accumulated, strict=True) if accumulator.integers]
+    return [*lanes.counts, *(value for values in whole for value in values)]
+
+
 def _flat(lanes: Lanes) -> list[jax.Array]:
-    return [*lanes.counts, *(value for values in lanes.accumulated for value in values)]
+    return [*lanes.counts, *(value for sums in lanes.accumulated for value in sums.values)]
 
 
 def _columns(lanes: Lanes) -> jax.Array:

@@ -141,19 +141,19 @@ class Network:
                     f"reaction '{self.reaction_text(reaction)}': expected a finite rate constant '{reaction.rate}' ≥ 0, received {value}"
                 )
 
-    def counts_from(self, initial: Any) -> jax.Array:
-        """Initial counts as an array [S] or [n, S] from a mapping (species not named start at 0) or an array of that shape.
+    def counts_from(self, initial: Any) -> np.ndarray | jax.Array:
+        """Initial counts [S] or [n, S] from a mapping (species not named start at 0) or an array of that shape (NumPy's if values are known).
 
         Raises:
             NetworkError: unknown species, a wrong shape, or negative, fractional or non-finite counts (where they are known).
         """
+        if isinstance(initial, Mapping) and (unknown := [name for name in initial if name not in self.species]):
+            raise NetworkError(f"unknown species {unknown} in the initial counts; the network has {list(self.species)}")
+        arrays = jnp if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(initial)) else np
         if isinstance(initial, Mapping):
-            if unknown := [name for name in initial if name not in self.species]:
-                raise NetworkError(f"unknown species {unknown} in the initial counts; the network has {list(self.species)}")
-            columns = jnp.broadcast_arrays(*[jnp.asarray(initial.get(name, 0)) for name in self.species])
-            counts = jnp.stack(columns, axis=-1)
+            counts = arrays.stack(arrays.broadcast_arrays(*[arrays.asarray(initial.get(name, 0)) for name in self.species]), axis=-1)
         else:
-            counts = jnp.asarray(initial)
+            counts = arrays.asarray(initial)
         if counts.ndim not in (1, 2) or counts.shape[-1] != len(self.species):
             raise NetworkError(
                 f"expected initial counts [{len(self.species)}] or [num_paths, {len(self.species)}] for the species "

@@ -73,6 +73,8 @@ def _read_rate(text: str, statement: str) -> tuple[str, str | None, float]:
         expected = "expected a parameter 'k', a number '0.1', or both as '2 * k'"
         raise NetworkError(f"reaction '{statement}': cannot read the rate '{text}'; {expected}")
     number, name = match.groups()
+    if not 0 < float(number or 1) < float("inf"):
+        raise NetworkError(f"reaction '{statement}': expected a finite positive number in the rate, received '{number}'")
     return name or text, name, float(number or 1)
 
 

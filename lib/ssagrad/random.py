@@ -9,6 +9,8 @@ References: Blackman and Vigna 2021, "Scrambled linear pseudorandom number gener
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -25,10 +27,15 @@ def seed_streams(key: jax.Array, num_paths: int) -> jax.Array:
     """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
+    if key.shape not in ((), (num_paths,)):
+        raise ValueError(f"expected one key, or one key per path ({num_paths}), received keys of shape {key.shape}")
+    return _draw_states(key, num_paths)
+
+
+@partial(jax.jit, static_argnums=1)
+def _draw_states(key: jax.Array, num_paths: int) -> jax.Array:
     if key.ndim == 0:
         return jax.random.bits(key, (num_paths, 4), jnp.uint32).T
-    if key.shape != (num_paths,):
-        raise ValueError(f"expected one key, or one key per path ({num_paths}), received keys of shape {key.shape}")
     return jax.vmap(lambda one: jax.random.bits(one, (4,), jnp.uint32))(key).T
 
 
@@ -45,14 +52,18 @@ def next_bits(stream: Stream) -> tuple[Stream, jax.Array]:
 def next_uniform(stream: Stream, dtype: jnp.dtype) -> tuple[Stream, jax.Array]:
     """Uniform numbers in [0, 1), never 1: 31 bits in float32, 62 in float64 (as fine near 0 as the bits allow)."""
     stream, fraction = _next_fraction(stream, dtype)
-    return stream, jnp.minimum(fraction, 1 - jnp.finfo(dtype).epsneg)
+    return stream, jnp.minimum(fraction, _below_one(dtype))
 
 
 def next_exponential(stream: Stream, dtype: jnp.dtype) -> tuple[Stream, jax.Array]:
-    """Unit exponential numbers, finite and ≥ 0: −log of a uniform number that is never 0 (its smallest value is 2⁻³²)."""
+    """Unit exponential numbers, finite and > 0: −log of a uniform number that is never 0 (at least 2⁻³²) and never 1."""
     stream, fraction = _next_fraction(stream, dtype)
     smallest = 2.0**-32 if dtype == jnp.float32 else 2.0**-63
-    return stream, -jnp.log(fraction + smallest)
+    return stream, -jnp.log(jnp.minimum(fraction + smallest, _below_one(dtype)))
+
+
+def _below_one(dtype: jnp.dtype) -> float:
+    return 1 - float(jnp.finfo(dtype).epsneg)
 
 
 def _next_fraction(stream: Stream, dtype: jnp.dtype) -> tuple[Stream, jax.Array]:

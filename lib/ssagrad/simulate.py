@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import jax
@@ -13,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssagrad.ensemble import Ensemble
-from ssagrad.kernel import COMPLETE, EVENT_COUNTS, EXHAUSTED, INVALID, OVERFLOW, TIME_INTEGRALS, Accumulator, Recorded, run_lanes
+from ssagrad.kernel import COMPLETE, EVENT_COUNTS, EXHAUSTED, INVALID, OVERFLOW, TIME_INTEGRALS, Recorded
 from ssagrad.network import Network, NetworkError
+from ssagrad.parallel import run_paths
 from ssagrad.random import seed_streams
 
 _MOST_EVENTS = 2**31 - 1024
-_LANES = {"cpu": 2048}  # paths simulated side by side: as many as the cache of a core holds; elsewhere as many as a GPU likes
-_LANES_ELSEWHERE = 2**20
 _DTYPES = {"single": jnp.float32, "double": jnp.float64}
 
 
@@ -50,7 +46,8 @@ def simulate(
     and on i alone: not on num_paths, the number of threads, or the machine's memory.
 
     Args:
-        key: a JAX key; or one key per path [num_paths], where equal keys mean common random numbers.
+        key: a JAX key; or one key per path [num_paths], where equal keys mean common random numbers (under `jax_debug_key_reuse`, say
+            so with `jax.random.clone`).
         network: species and reactions.
         parameters: any pytree that the propensities understand; for mass action a mapping (or an object with attributes) from
             the names of the rate constants to values [1/time], concentrations being molecule counts.
@@ -73,7 +70,7 @@ def simulate(
     Raises:
         NetworkError: impossible times, counts or parameters. SimulationError: paths that failed, with path, time and counts.
     """
-    dtype = _check_options(num_paths, precision, on_exhausted, record)
+    dtype = _check_options(precision, on_exhausted, record, num_paths=num_paths, max_events=max_events, num_threads=num_threads)
     times, intervals = _check_times(times, start_time)
     counts = _check_counts(network, initial_counts, num_paths, dtype)
     parameters = _check_parameters(network, parameters, num_paths, parameters_per_path, dtype)
@@ -83,103 +80,55 @@ def simulate(
         counts,
         parameters,
         intervals.astype(dtype),
+        np.int32(_MOST_EVENTS if max_events is None else min(max_events, _MOST_EVENTS)),
         network=network,
         accumulators=accumulators,
         per_path=parameters_per_path,
         freeze=on_exhausted == "freeze",
-        max_events=_MOST_EVENTS if max_events is None else min(max_events, _MOST_EVENTS),
         num_threads=num_threads,
     )
     _raise_failures(recorded, network, parameters, times, parameters_per_path, on_exhausted == "raise")
     num_species = len(network.species)
     sizes = [num_species, *(accumulator.size(network) for accumulator in accumulators)]
-    blocks = dict(zip(("counts", *record), jnp.split(recorded.columns, np.cumsum(sizes)[:-1], axis=-1), strict=True))
+    columns = jnp.split(recorded.columns, np.cumsum(sizes)[:-1], axis=-1) if record else [recorded.columns]
     return Ensemble(
         times=times,
         weights=jnp.ones(recorded.columns.shape[:2], dtype),
-        num_events=recorded.num_events,
-        exhausted=recorded.status == EXHAUSTED,
+        num_events=jnp.asarray(recorded.num_events),
+        exhausted=jnp.asarray(recorded.status == EXHAUSTED),
+        start_time=start_time,
         species=network.species,
         reactions=network.reaction_names,
-        **blocks,
+        **dict(zip(("counts", *record), columns, strict=True)),
     )
 
 
 _ACCUMULATORS = {"time_integrals": TIME_INTEGRALS, "event_counts": EVENT_COUNTS}
 
 
-def run_paths(
-    streams: jax.Array,
-    counts: jax.Array,
-    parameters: Any,
-    intervals: jax.Array,
-    *,
-    network: Network,
-    accumulators: tuple[Accumulator, ...],
-    per_path: bool,
-    freeze: bool,
-    max_events: int,
-    num_threads: int | None = None,
-) -> Recorded:
-    """`kernel.run_lanes` for any number of paths: cut into chunks that fit the cache, spread over threads.
-
-    Inside a transformation of JAX (where arrays have no values yet) the chunks run one after the other in a single program.
-    """
-    num_paths = streams.shape[1]
-    backend = jax.default_backend()
-    threads = (num_threads or _num_cores()) if backend == "cpu" else 1
-    widest = _LANES.get(backend, _LANES_ELSEWHERE)
-    num_chunks = threads * -(-num_paths // (threads * widest))
-    lanes = -(-num_paths // num_chunks)
-    lanes += -lanes % 16
-    paths = np.arange(0, num_paths, lanes)[:, None] + np.arange(lanes)
-    paths = np.minimum(paths, num_paths - 1)  # the last chunk is filled up with copies of the last path
-    static = {"network": network, "accumulators": accumulators, "per_path": per_path, "freeze": freeze}
-
-    def arguments(path):
-        of_path = jax.tree.map(lambda leaf: leaf[path], parameters) if per_path else parameters
-        return streams[:, path], counts[path].T, of_path, intervals, jnp.int32(max_events)
-
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((streams, counts, parameters, intervals))):
-        chunks = jax.lax.map(lambda path: run_lanes(*arguments(path), **static), jnp.asarray(paths))
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_paths], chunks)
-    run = _compiled(backend)
-    with ThreadPoolExecutor(threads) as pool:
-        chunks = list(pool.map(lambda path: jax.block_until_ready(run(*arguments(path), **static)), paths))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_paths], *chunks)
-
-
-@cache
-def _compiled(backend: str) -> Any:
-    static = ("network", "accumulators", "per_path", "freeze")
-    options = {"xla_cpu_prefer_vector_width": 512} if backend == "cpu" else None
-    return jax.jit(run_lanes, static_argnames=static, compiler_options=options)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_times(times: Any, start_time: float) -> tuple[jax.Array, jax.Array]:
+def _check_times(times: Any, start_time: float) -> tuple[jax.Array, Any]:
     """Times [T] and the intervals between them [T] (from the start to the first time first), differences taken in float64."""
     if isinstance(times, jax.core.Tracer):
-        return times, jnp.diff(times, prepend=start_time)
+        return times, jnp.diff(times, prepend=jnp.asarray(start_time, times.dtype))
     values = np.atleast_1d(np.asarray(times, np.float64))
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise NetworkError(f"expected finite observation times [T], received shape {values.shape}: {times}")
+    if not np.isfinite(start_time):
+        raise NetworkError(f"expected a finite start_time, received {start_time}")
     if values[0] < start_time:
         raise NetworkError(f"expected observation times from start_time={start_time:g} on, received {values[0]:g} first")
     intervals = np.diff(values, prepend=start_time)
     if (intervals[1:] <= 0).any():
         k = int(np.argmax(intervals[1:] <= 0))
         raise NetworkError(f"expected increasing observation times, received {values[k]:g} and then {values[k + 1]:g} (positions {k}, {k + 1})")
-    return jnp.asarray(values), jnp.asarray(intervals)
+    return jnp.asarray(values), intervals
 
 
-def _check_options(num_paths: int, precision: str, on_exhausted: str, record: tuple[str, ...]) -> Any:
+def _check_options(precision: str, on_exhausted: str, record: tuple[str, ...], **numbers: int | None) -> Any:
     """The kernel's dtype, after a look at every option that has a short list of values."""
-    if num_paths != int(num_paths) or num_paths < 1:
-        raise ValueError(f"expected num_paths ≥ 1, received {num_paths}")
+    for name, number in numbers.items():
+        if number is not None and (number != int(number) or number < 1):
+            raise ValueError(f"expected {name} to be a whole number ≥ 1, received {number}")
     if isinstance(record, str):
         raise ValueError(f"expected record as a tuple of names, such as record=('{record}',), received the text '{record}'")
     choices = [("precision", precision, _DTYPES), ("on_exhausted", on_exhausted, ("raise", "freeze", "nan"))]
@@ -202,20 +151,21 @@ def _check_counts(network: Network, initial_counts: Any, num_paths: int, dtype: 
             f"expected initial counts below {largest} (the counts that {np.dtype(dtype)} holds exactly), received {np.asarray(counts).max()}"
             + ("; precision='double' holds counts up to 2⁵³" if dtype == jnp.float32 else "")
         )
-    return jnp.broadcast_to(jnp.asarray(counts).astype(dtype), (num_paths, len(network.species)))
+    arrays = jnp if isinstance(counts, jax.core.Tracer) else np
+    return arrays.broadcast_to(counts.astype(dtype), (num_paths, len(network.species)))
 
 
 def _check_parameters(network: Network, parameters: Any, num_paths: int, per_path: bool, dtype: Any) -> Any:
     """Parameters with every floating or integer leaf in the kernel's dtype."""
     network.check_parameters(parameters)
-    parameters = jax.tree.map(lambda leaf: _no_derivative(jnp.asarray(leaf).astype(dtype)), parameters)
+    parameters = jax.tree.map(lambda leaf: _no_derivative(leaf).astype(dtype) if isinstance(leaf, jax.core.Tracer) else np.asarray(leaf, dtype), parameters)
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         if per_path and leaf.shape[:1] != (num_paths,):
             name = jax.tree_util.keystr(path)
             raise NetworkError(f"parameter {name}: expected a leading axis of {num_paths} paths (parameters_per_path), received shape {leaf.shape}")
     if not per_path:
         for name in network.parameter_names:
-            shape = jnp.shape(parameters[name] if isinstance(parameters, Mapping) else getattr(parameters, name))
+            shape = np.shape(parameters[name] if isinstance(parameters, Mapping) else getattr(parameters, name))
             if shape:
                 raise NetworkError(f"rate constant '{name}': expected a scalar (or parameters_per_path=True), received shape {shape}")
     return parameters

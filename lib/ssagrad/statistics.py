@@ -6,9 +6,11 @@ All functions take samples along the leading axis and work on anything that `jax
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def weighted_mean(samples: jax.Array, weights: jax.Array | None = None) -> jax.Array:
@@ -18,6 +20,11 @@ def weighted_mean(samples: jax.Array, weights: jax.Array | None = None) -> jax.A
         return samples.mean(0)
     weights = _align(weights, samples)
     return (weights * samples).sum(0) / weights.sum(0)
+
+
+def centred(samples: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Samples [n, ...] less their (weighted) mean."""
+    return samples - weighted_mean(samples, weights)[None]
 
 
 def standard_error(samples: jax.Array, weights: jax.Array | None = None) -> jax.Array:
@@ -30,27 +37,44 @@ def standard_error(samples: jax.Array, weights: jax.Array | None = None) -> jax.
     if num_samples < 2:
         raise ValueError(f"a standard error needs at least 2 samples, received {num_samples}")
     weights = jnp.ones_like(samples) if weights is None else _align(weights, samples)
-    residuals = weights * (samples - weighted_mean(samples, weights))
+    residuals = weights * centred(samples, weights)
     return jnp.sqrt((residuals**2).sum(0) * (num_samples / (num_samples - 1))) / jnp.abs(weights.sum(0))
 
 
 def z_score(samples: jax.Array, exact: jax.Array) -> jax.Array:
     """(mean − exact) / standard error of samples [n, ...]; 0 where both differences vanish (a constant that is right)."""
+    samples = jnp.asarray(samples)
     error = samples.mean(0) - exact
     scale = standard_error(samples)
     return jnp.where(error == 0, 0.0, error / jnp.where(scale > 0, scale, jnp.where(error == 0, 1.0, 0.0)))
 
 
-def variance_z_score(samples: jax.Array, exact_variance: jax.Array) -> jax.Array:
-    """z-score of the sample variance of samples [n, ...] against its exact value; its standard error uses the fourth moment."""
-    num_samples = samples.shape[0]
-    centred = samples - samples.mean(0)
-    return z_score(centred**2 * (num_samples / (num_samples - 1)), exact_variance)
+def variance_z_score(samples: jax.Array, exact_mean: jax.Array, exact_variance: jax.Array) -> jax.Array:
+    """z-score of the variance of samples [n, ...]: their mean square deviation from the exact mean, against the exact variance."""
+    return z_score((jnp.asarray(samples) - jnp.asarray(exact_mean)[None]) ** 2, exact_variance)
+
+
+def largest_expected_z(num_comparisons: int, *, family_error: float = 1e-3) -> float:
+    """The |z| that `num_comparisons` true statements exceed with at most the probability `family_error` (Bonferroni)."""
+    return -NormalDist().inv_cdf(family_error / (2 * num_comparisons))
+
+
+def fit_p_value(counts: jax.Array, probabilities: jax.Array) -> float:
+    """p-value of Pearson's χ² test that whole numbers [n] follow probabilities [K] of 0 … K − 1 (cells pooled to ≥ 10 expected)."""
+    from scipy import stats
+
+    counts, probabilities = np.asarray(counts).astype(int), np.asarray(probabilities, float)
+    expected = len(counts) * np.append(probabilities, max(0.0, 1 - probabilities.sum()))
+    observed = np.bincount(np.minimum(counts, len(probabilities)), minlength=len(expected))
+    cell = np.minimum(np.cumsum(expected) // 10, (len(counts) - 10) // 10).astype(int)
+    expected, observed = (np.bincount(np.unique(cell, return_inverse=True)[1], weights=values) for values in (expected, observed))
+    return float(stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue)
 
 
 def confidence_interval(samples: jax.Array, *, level: float = 0.95) -> tuple[jax.Array, jax.Array]:
     """Normal interval of the mean of samples [n, ...]: mean ± q standard errors."""
-    half = _normal_quantile(0.5 + level / 2) * standard_error(samples)
+    samples = jnp.asarray(samples)
+    half = -NormalDist().inv_cdf((1 - level) / 2) * standard_error(samples)
     return samples.mean(0) - half, samples.mean(0) + half
 
 
@@ -58,10 +82,10 @@ def binomial_interval(successes: int, trials: int, *, level: float = 0.95) -> tu
     """Wilson interval of a success probability (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"expected 0 ≤ successes ≤ trials with trials ≥ 1, received {successes} of {trials}")
-    q, share = _normal_quantile(0.5 + level / 2), successes / trials
+    q, share = -NormalDist().inv_cdf((1 - level) / 2), successes / trials
     centre = (share + q**2 / (2 * trials)) / (1 + q**2 / trials)
     half = q * math.sqrt(share * (1 - share) / trials + q**2 / (4 * trials**2)) / (1 + q**2 / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == trials else centre + half)
 
 
 def work_normalised_variance(samples: jax.Array, cost_per_sample: float) -> jax.Array:
@@ -69,13 +93,10 @@ def work_normalised_variance(samples: jax.Array, cost_per_sample: float) -> jax.
 
     Reference: Glynn and Whitt 1992, "The asymptotic efficiency of simulation estimators", doi:10.1287/opre.40.3.505.
     """
-    return samples.var(0, ddof=1) * cost_per_sample
+    return jnp.asarray(samples).var(0, ddof=1) * cost_per_sample
 
 
 def _align(weights: jax.Array, samples: jax.Array) -> jax.Array:
     weights = jnp.asarray(weights)
     return weights.reshape(weights.shape + (1,) * (samples.ndim - weights.ndim))
 
-
-def _normal_quantile(probability: float) -> float:
-    return float(jax.scipy.special.ndtri(jnp.asarray(probability)))

@@ -63,7 +63,7 @@ def polyak_smoothing(
     offsets = structure.unflatten([jnp.concatenate([jnp.zeros_like(u), sigma * u]) for u in directions])
     decoded = jax.vmap(lambda offset: decode(jax.tree.map(jnp.add, centre, offset)))(offsets)
     paths = simulate(
-        jnp.concatenate([path_keys, path_keys]),
+        jnp.concatenate([path_keys, jax.random.clone(path_keys)]),
         network,
         decoded,
         initial_counts,
