@@ -32,15 +32,19 @@ check: setup ## Say which results are older than what they were made from
 sync: setup ## Make the .ipynb twins of notebooks/*.py
 	@$(RUN) sync
 
-bench: setup ## Measure the simulator beside its peers
-	@.venv/bin/python benchmarks/simulation.py $(ARGS)
+bench: setup ## Measure the simulator beside its peers, which get an environment of their own (.venv-bench)
+	@[ -x .venv-bench/bin/python ] || .venv/bin/python -m venv .venv-bench
+	@.venv/bin/python -m uv pip install --quiet --python .venv-bench/bin/python --constraint requirements.lock --editable '.[bench]' || \
+	  .venv-bench/bin/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]' || \
+	  .venv-bench/bin/python -m pip install --quiet --constraint requirements.lock --editable .
+	@.venv-bench/bin/python benchmarks/simulation.py $(ARGS)
 
 lock: setup ## Renew requirements.lock from the ranges in pyproject.toml
 	@.venv/bin/python -m uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \
 	  --upgrade --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## Remove all that git ignores: .venv, caches, quick and custom results
-	@rm -rf .venv .cache .runs figures/quick figures/custom reports/quick reports/custom
+	@rm -rf .venv .venv-bench .cache .runs figures/quick figures/custom reports/quick reports/custom
 	@find lib tests notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # .venv/ready holds the folder and the checksum of what is installed: a moved, half-made or outdated .venv is repaired.

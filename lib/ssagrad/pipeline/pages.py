@@ -22,6 +22,7 @@ from ssagrad.tables import html_table, markdown_table, measurement, verdict_text
 
 STYLE = Path(__file__).with_name("pages.css")
 HEAD = ("claim", "source", "says", "measured", "criterion", "verdict")
+MARKED = re.compile(r"(<!-- claims:[^\n]*-->)\n.*?(<!-- end of claims -->)", re.DOTALL)
 REWRITTEN = (  # what the converter draws badly, as what it draws well
     (r"\\(begin|end)\{(aligned|split|gathered)\}", r"\\\1{align*}"),
     (r"\\mathrm\{(\w)\}", r"\\text{\1}"),
@@ -128,10 +129,26 @@ def overview(root, folders):
     """The overview pages of a folder of reports, by path."""
     reports = results.reports(folders)
     place = folders.reports.relative_to(root).as_posix()
-    return {
+    pages = {
         folders.reports / "index.html": page("ssagrad: figures and claims", index_body(reports, folders, place)),
         folders.reports / "README.md": claims_markdown(reports, place),
     }
+    landing_page = root / "README.md"
+    if place == "reports" and landing_page.is_file():
+        pages[landing_page] = with_claims(landing_page.read_text("utf-8"), reports)
+    return pages
+
+
+def with_claims(text, reports):
+    """The project's README with the head of the claims table between its two markers, the papers' claims first."""
+    claims = sorted((claim for report in reports for claim in report["claims"]), key=lambda claim: claim["kind"] == "beyond")
+    rows = [
+        [claim["says"], claim["source"], measurement(claim["measured"], claim["standard_error"], claim["unit"]), verdict_text(claim)]
+        for claim in claims[:8]
+    ]
+    table = markdown_table(("claim", "source", "measured", "verdict"), rows)
+    block = f"{tally(reports)}.\n\n{table}\n\nAll of them: [`reports/README.md`](reports/README.md)."
+    return MARKED.sub(lambda match: f"{match[1]}\n{block}\n{match[2]}", text)
 
 
 def claim_rows(report):
