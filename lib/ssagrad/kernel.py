@@ -198,7 +198,8 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
     # The first reaction whose cumulative propensity exceeds uniform × total, never one whose propensity is 0; R where none fires. Its index k
     # comes as the root of k² = 1 + 3 + … + (2k − 1): XLA does not repeat a root in each of its uses, as it would repeat the whole sum.
     threshold = lax.select(fires, uniform * cumulative[-1], jnp.full_like(uniform, jnp.inf))
-    reaction = jnp.sqrt(sum((threshold >= c).astype(dtype) * (2.0 * r + 1) for r, c in enumerate(cumulative)))
+    # (Not below c, rather than at least c: where a propensity is NaN, nothing fires either.)
+    reaction = jnp.sqrt(sum((~(threshold < c)).astype(dtype) * (2.0 * r + 1) for r, c in enumerate(cumulative)))
     accumulated = lanes.accumulated
     if accumulators:
         duration = lax.select(fires, lanes.clock - clock, jnp.maximum(lanes.clock, 0))  # these add up to the interval
