@@ -20,7 +20,8 @@
 # replications on a grid, then descend with Adam along Polyak-smoothed gradients (random directions, forward differences, common random numbers),
 # with the same settings on both scales.
 #
-# **What to look for.** The star (truth) in the darkest spot of both panels; orange paths that stop in the left panel and reach the star in the right one.
+# **What to look for.** The star (truth) in the darkest spot of both panels; descents (coloured lines) that wander off in the left panel and reach the star in
+# the right one.
 #
 # **Runtime.** Quick about 30 s, paper about 4 minutes, on two cores.
 

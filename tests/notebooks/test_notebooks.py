@@ -40,7 +40,7 @@ def test_paper_parameters_are_known():
 
 
 def test_every_published_file_is_made_by_a_notebook():
-    """Nothing lies in figures/ or reports/ that no notebook makes."""
+    """Nothing lies in figures/ or reports/ that no notebook (or, for its table, no benchmark) makes."""
     assert results.orphans(ROOT, results.folders(ROOT, "paper"), STEMS) == []
 
 

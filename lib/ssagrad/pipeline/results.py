@@ -86,10 +86,11 @@ def reports(folders):
 
 
 def orphans(root, folders, stems):
-    """Files among the results that no present notebook makes."""
+    """Files among the results that no present notebook makes, nor a benchmark (`benchmark_NAME.md` is of `benchmarks/NAME.py`)."""
     named = {name for report in reports(folders) if report["stem"] in stems for name in figure_files(report)}
     found = [path for path in sorted(folders.figures.glob("*")) if path.is_file() and path.name not in named]
+    made = {*stems, *(f"benchmark_{path.stem}" for path in (root / "benchmarks").glob("*.py"))}
     for path in sorted(folders.reports.glob("*")):
-        if path.is_file() and path.name not in GENERATED and path.stem not in stems:
+        if path.is_file() and path.name not in GENERATED and path.stem not in made:
             found.append(path)
     return found
