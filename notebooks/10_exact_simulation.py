@@ -21,7 +21,7 @@
 #
 # **What to look for.** Bars that end on the dots. z-scores that fill the grey band and stay inside the dashed lines, except in the row of the wrong simulator.
 #
-# **Reference.** Gillespie 1977, doi:10.1021/j100540a008. **Runtime.** Quick about 20 s, paper about 1 minute, on two cores.
+# **Reference.** Gillespie 1977, doi:10.1021/j100540a008. **Runtime.** Quick about 30 s, paper about 1 minute, on two cores.
 
 # %%
 import jax
@@ -192,6 +192,6 @@ report.verdict()
 # %% [markdown]
 # ## Limits
 #
-# Agreement within errors never proves equality: 20,000 paths see a relative error of a mean of about 0.3 %, the paper profile's 200,000 paths 0.1 %.
-# Single precision draws the choice of reaction from 2³¹ values: a reaction whose share of the total propensity is below 10⁻⁷ fires with a coarser probability
+# Agreement within errors never proves equality: 20,000 paths know a mean to about 0.3 % (one standard error), the paper profile's 200,000 paths to 0.1 %.
+# Single precision resolves the choice of the reaction to 10⁻⁷: a reaction whose share of the total propensity is below 10⁻⁷ may fire too seldom or never
 # (`precision="double"` has no such limit in practice), and counts are exact below 2²⁴ only, which the simulator enforces.

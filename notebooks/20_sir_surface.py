@@ -9,7 +9,7 @@
 # %% [markdown]
 # # The loss of an epidemic model can be descended on a logarithmic scale, and not on a linear one
 #
-# A stochastic SIR model is fitted to its own mean trajectory. The loss over its two rates has one minimum, at the truth. Seen on
+# A stochastic SIR model is fitted to its own mean trajectory. The loss over its two rates is lowest at the truth. Seen on
 # linear axes it is a cliff beside a plateau; seen on logarithmic axes it is a basin that gradient descent walks down from anywhere.
 
 # %% [markdown]
@@ -23,7 +23,7 @@
 # **What to look for.** The star (truth) in the darkest spot of both panels; descents (coloured lines) that wander off in the left panel and reach the star in
 # the right one.
 #
-# **Runtime.** Quick about 30 s, paper about 4 minutes, on two cores.
+# **Runtime.** Quick about 40 s, paper about 4 minutes, on two cores.
 
 # %%
 from functools import partial
@@ -173,12 +173,12 @@ claim = partial(report.claim, source="Kreikemeyer et al. 2024, Sec. 5.1 (setting
 claim("sir.loss-at-truth", source="Kreikemeyer et al. 2024, Fig. 2", kind="our reading",
       says="The true model's loss is about 0.01 (with our choice of distance).",
       measured=at_truth.mean(), standard_error=standard_error(at_truth), criterion="0.008 < loss < 0.012", holds=bool(0.008 < at_truth.mean() < 0.012))  # fmt: skip
-claim("sir.one-minimum-at-truth", source="Kreikemeyer et al. 2024, Fig. 1", says="On logarithmic axes the lowest loss lies at the true rates.",
+claim("sir.lowest-at-truth", source="Kreikemeyer et al. 2024, Fig. 1", says="On logarithmic axes the lowest loss lies at the true rates.",
       measured=offset, unit="grid cells", criterion="the lowest grid point is at most 1.5 cells from the truth", holds=bool(offset <= 1.5))  # fmt: skip
 claim("sir.log-scale-arrives", says="On the logarithmic scale, smoothed gradient descent reaches the truth from every start.",
       measured=arrived.mean(), standard_error=standard_error(arrived), criterion="largest final loss of the drawn descents < 0.02",
       holds=bool(arrived.mean() < 0.02))  # fmt: skip
-claim("sir.linear-scale-sticks", says="On the linear scale no start and no setting gets there within the same number of steps.",
+claim("sir.linear-scale-sticks", says="On the linear scale none of the settings tried gets there within the same number of steps.",
       measured=linear.mean(), standard_error=standard_error(linear), criterion="smallest final loss of all descents > 0.05",
       holds=bool(linear.mean() > 0.05))  # fmt: skip
 claim("sir.common-random-numbers", source="this project", kind="beyond", says="Common random numbers make the surface at least twice as smooth.",
@@ -193,5 +193,5 @@ report.verdict()
 # ## Limits
 #
 # The paper's loss, horizon, ranges and optimiser settings are not known to us and are declared above. One observed model with two parameters says nothing yet about
-# learning which reactions there are. Smoothing with standard deviation σ moves the minimum by O(σ²): with σ = 0.1 decades the infection rate comes out about
-# 5 % too high and the final loss a little above that of the truth, with σ = 0.025 neither shows.
+# learning which reactions there are. Smoothing with standard deviation σ moves the minimum by O(σ²): in the logarithmic parameters with σ = 0.1 the final loss is
+# a little above that of the truth. On the linear scale one σ and one learning rate serve both rates, as on the logarithmic one; scaling each rate by hand was not tried.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ssagrad.network import NetworkError
-from ssagrad.statistics import centred, standard_error, weighted_mean
+from ssagrad.statistics import centred, standard_error, unbiased_factor, weighted_mean
 
 Observable = str | Callable[[dict[str, jax.Array]], jax.Array] | None
 
@@ -52,7 +52,7 @@ class Ensemble:
 
     @property
     def num_paths(self) -> int:
-        """Number of paths n."""
+        """Number of rows n (an estimator may have added rows whose weight is 0)."""
         return self.counts.shape[0]
 
     def samples(self, observable: Observable = None) -> jax.Array:
@@ -76,21 +76,25 @@ class Ensemble:
     def variance(self, observable: Observable = None) -> jax.Array:
         """Variance of the observable at each time [T] or [T, S], with the factor n/(n − 1)."""
         squares = centred(self.samples(observable), self.weights) ** 2
-        return self.expectation(squares) * self._unbiased()
+        factor = self._unbiased()
+        return self.expectation(squares) * factor.reshape(-1, *(1,) * (squares.ndim - 2))
 
     def covariance(self) -> jax.Array:
         """Covariance matrix of the species at each time [T, S, S]."""
         deviations = centred(self.counts, self.weights)
         products = deviations[..., :, None] * deviations[..., None, :]
-        return self.expectation(products) * self._unbiased()
+        return self.expectation(products) * self._unbiased()[:, None, None]
 
     def standard_error(self, observable: Observable = None) -> jax.Array:
         """Standard error of `mean` [T] or [T, S]."""
         return standard_error(self.samples(observable), self.weights)
 
     def quantile(self, probability: Any, observable: Observable = None) -> jax.Array:
-        """Quantiles over the paths at each time, [..., T] or [..., T, S]; paths of equal weight only."""
-        return jnp.quantile(self.samples(observable), jnp.asarray(probability, self.counts.dtype), axis=0)
+        """Quantiles over the paths that have a weight at each time, [..., T] or [..., T, S]; their weights have to be equal."""
+        values = self.samples(observable)
+        weights = self.weights.reshape(*self.weights.shape, *(1,) * (values.ndim - 2))
+        present = jnp.where(weights != 0, values, jnp.nan)
+        return jnp.nanquantile(present, jnp.asarray(probability, values.dtype), axis=0)
 
     def time_average(self, species: str | None = None) -> jax.Array:
         """Mean over paths of the average of the counts from the start to each time [T] or [T, S]; needs record=("time_integrals",)."""
@@ -105,17 +109,17 @@ class Ensemble:
         from ssagrad import plots
 
         names = self.species if species is None else (species,) if isinstance(species, str) else tuple(species)
-        return plots.ensemble(self.times, {name: self.samples(name) for name in names}, **options)
+        return plots.ensemble(self.times, {name: self.samples(name)[self.weights[:, -1] != 0] for name in names}, **options)
 
     def replace(self, **fields: jax.Array) -> Ensemble:
         """The same ensemble with some fields exchanged."""
         return replace(self, **fields)
 
-    def _unbiased(self) -> float:
-        """The factor n/(n − 1) of a variance around a mean that comes from the same paths."""
+    def _unbiased(self) -> jax.Array:
+        """The factor n/(n − 1) [T] of a variance around a mean that comes from the same paths."""
         if self.num_paths < 2:
             raise ValueError(f"a variance needs at least 2 paths, received {self.num_paths}")
-        return self.num_paths / (self.num_paths - 1)
+        return unbiased_factor(jax.lax.stop_gradient(self.weights)).astype(self.counts.dtype)
 
     def _index(self, name: str) -> int:
         if name not in self.species:

@@ -105,6 +105,10 @@ class Network:
         """One name per reaction: the text after `@`, numbered where several reactions share it."""
         return tuple(r.name for r in self.reactions)
 
+    def rate_constants(self, parameters: Any) -> dict[str, Any]:
+        """The values that the mass-action reactions read, by name: all that a network without functions needs of its parameters."""
+        return {r.rate: _look_up(parameters, r) for r in self.reactions if r.rate is not None and r.propensity is None}
+
     def rates(self, counts: tuple, parameters: Any) -> tuple:
         """Propensities of one state, as the simulator wants them: a tuple of R scalars from a tuple of S scalars.
 

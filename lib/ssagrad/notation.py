@@ -6,7 +6,8 @@ import re
 from typing import NamedTuple
 
 _TERM = re.compile(r"(?:(\d+)\s*\*?\s*)?([A-Za-z_]\w*)\Z")
-_RATE = re.compile(r"(?:(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*\*?\s*)?([A-Za-z_]\w*)?\Z")
+_NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
+_RATE = re.compile(rf"(?:{_NUMBER}\Z|{_NUMBER}\s*\*?\s*(?=[A-Za-z_]))?([A-Za-z_]\w*)?\Z")
 _NOTHING = {"0", "∅", ""}
 
 
@@ -72,7 +73,8 @@ def _read_rate(text: str, statement: str) -> tuple[str, str | None, float]:
     if not text or not match:
         expected = "expected a parameter 'k', a number '0.1', or both as '2 * k'"
         raise NetworkError(f"reaction '{statement}': cannot read the rate '{text}'; {expected}")
-    number, name = match.groups()
+    alone, factor, name = match.groups()
+    number = alone or factor
     if not 0 < float(number or 1) < float("inf"):
         raise NetworkError(f"reaction '{statement}': expected a finite positive number in the rate, received '{number}'")
     return name or text, name, float(number or 1)

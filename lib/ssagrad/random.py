@@ -25,6 +25,8 @@ def seed_streams(key: jax.Array, num_paths: int) -> jax.Array:
     Raises:
         ValueError: an array of keys whose length is not num_paths.
     """
+    if not hasattr(key, "dtype"):
+        raise ValueError(f"expected a JAX key, for instance jax.random.key(0), received {key!r}")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     if key.shape not in ((), (num_paths,)):

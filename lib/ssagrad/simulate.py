@@ -41,8 +41,8 @@ def simulate(
 ) -> Ensemble:
     """Samples exact paths of the network's Markov jump process and observes them at given times.
 
-    The law is exact up to the rounding of the waiting times and of the choice of reaction: relative 10⁻⁷ in single precision (reactions
-    whose share of the total propensity is below that fire with a coarser probability), 10⁻¹⁵ in double. Path i depends on the key
+    The law is exact up to the rounding of the waiting times and of the choice of reaction: relative 10⁻⁷ in single precision (a reaction
+    whose share of the total propensity is below that may fire too seldom, or never), 10⁻¹⁵ in double. Path i depends on the key
     and on i alone: not on num_paths, the number of threads, or the machine's memory.
 
     Args:
@@ -61,7 +61,7 @@ def simulate(
         precision: "single" holds counts exactly below 2²⁴ ≈ 1.7·10⁷; "double" below 2⁵³, needs `jax_enable_x64`, half the speed.
         max_events: stop a path after so many events (checked every 8 events); default about 2·10⁹.
         on_exhausted: what to do with a path that was stopped: "raise"; "freeze" it in its last state; or "nan" for the times not reached.
-        num_threads: default all cores.
+        num_threads: default all cores (inside `jax.jit`: one).
 
     Returns:
         Ensemble of n paths with `num_events` [n] and `exhausted` [n]. Inside `jax.jit` nothing can be raised: there, every value that
@@ -70,6 +70,8 @@ def simulate(
     Raises:
         NetworkError: impossible times, counts or parameters. SimulationError: paths that failed, with path, time and counts.
     """
+    if not isinstance(network, Network):
+        raise NetworkError(f"expected a Network, for instance from Network.from_text, received {type(network).__name__}")
     dtype = _check_options(precision, on_exhausted, record, num_paths=num_paths, max_events=max_events, num_threads=num_threads)
     times, intervals = _check_times(times, start_time)
     counts = _check_counts(network, initial_counts, num_paths, dtype)
@@ -107,9 +109,11 @@ _ACCUMULATORS = {"time_integrals": TIME_INTEGRALS, "event_counts": EVENT_COUNTS}
 
 
 def _check_times(times: Any, start_time: float) -> tuple[jax.Array, Any]:
-    """Times [T] and the intervals between them [T] (from the start to the first time first), differences taken in float64."""
+    """Times [T] and the intervals between them [T] (from the start to the first time first), differences of known times taken in float64."""
     if isinstance(times, jax.core.Tracer):
-        return times, jnp.diff(times, prepend=jnp.asarray(start_time, times.dtype))
+        intervals = jnp.diff(times, prepend=jnp.asarray(start_time, times.dtype))
+        possible = (intervals > 0) | ((intervals == 0) & (jnp.arange(len(times)) == 0))
+        return times, jnp.where(jnp.all(possible), intervals, jnp.nan)  # nothing can be raised here
     values = np.atleast_1d(np.asarray(times, np.float64))
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise NetworkError(f"expected finite observation times [T], received shape {values.shape}: {times}")
@@ -151,8 +155,11 @@ def _check_counts(network: Network, initial_counts: Any, num_paths: int, dtype: 
             f"expected initial counts below {largest} (the counts that {np.dtype(dtype)} holds exactly), received {np.asarray(counts).max()}"
             + ("; precision='double' holds counts up to 2⁵³" if dtype == jnp.float32 else "")
         )
-    arrays = jnp if isinstance(counts, jax.core.Tracer) else np
-    return arrays.broadcast_to(counts.astype(dtype), (num_paths, len(network.species)))
+    if isinstance(counts, jax.core.Tracer):  # nothing can be raised: NaN, which the kernel hands on
+        counts = counts.astype(dtype)
+        counts = jnp.where((counts >= 0) & (counts == jnp.round(counts)) & (counts < largest), counts, jnp.nan)
+        return jnp.broadcast_to(counts, (num_paths, len(network.species)))
+    return np.broadcast_to(counts.astype(dtype), (num_paths, len(network.species)))
 
 
 def _check_parameters(network: Network, parameters: Any, num_paths: int, per_path: bool, dtype: Any) -> Any:

@@ -33,12 +33,17 @@ def standard_error(samples: jax.Array, weights: jax.Array | None = None) -> jax.
     For weights the linearised (delta-method) form √(Σ w² (x − m)²) / Σ w, with the factor n/(n − 1) of the unweighted case.
     """
     samples = jnp.asarray(samples)
-    num_samples = samples.shape[0]
-    if num_samples < 2:
-        raise ValueError(f"a standard error needs at least 2 samples, received {num_samples}")
+    if samples.shape[0] < 2:
+        raise ValueError(f"a standard error needs at least 2 samples, received {samples.shape[0]}")
     weights = jnp.ones_like(samples) if weights is None else _align(weights, samples)
     residuals = weights * centred(samples, weights)
-    return jnp.sqrt((residuals**2).sum(0) * (num_samples / (num_samples - 1))) / jnp.abs(weights.sum(0))
+    return jnp.sqrt((residuals**2).sum(0) * unbiased_factor(weights).astype(samples.dtype)) / jnp.abs(weights.sum(0))
+
+
+def unbiased_factor(weights: jax.Array) -> jax.Array:
+    """n/(n − 1), where n counts the samples that have a weight (an estimator may add rows whose weight is 0)."""
+    num_samples = (weights != 0).sum(0)
+    return num_samples / jnp.maximum(num_samples - 1, 1)
 
 
 def z_score(samples: jax.Array, exact: jax.Array) -> jax.Array:
@@ -60,7 +65,7 @@ def largest_expected_z(num_comparisons: int, *, family_error: float = 1e-3) -> f
 
 
 def fit_p_value(counts: jax.Array, probabilities: jax.Array) -> float:
-    """p-value of Pearson's χ² test that whole numbers [n] follow probabilities [K] of 0 … K − 1 (cells pooled to ≥ 10 expected)."""
+    """p-value of Pearson's χ² test that whole numbers [n] follow probabilities [K] of 0 … K − 1 (neighbouring cells pooled to about 10 expected)."""
     from scipy import stats
 
     counts, probabilities = np.asarray(counts).astype(int), np.asarray(probabilities, float)

@@ -87,3 +87,15 @@ def test_text_and_latex():
         r"\mathrm{mRNA}",
         r"\mathrm{G1}_{\mathrm{0}}",
     ]
+
+
+@pytest.mark.parametrize(("text", "rate", "factor"), [("1e5", None, 1e5), (".5", None, 0.5), ("2 * k", "k", 2.0), ("2k", "k", 2.0), ("1e-3 k", "k", 1e-3)])
+def test_numbers_in_rates(text, rate, factor):
+    """A number is read whole before a name is looked for."""
+    (channel,) = read_reactions(f"A -> B @ {text}")
+    assert (channel.rate, channel.factor) == (rate, factor)
+
+
+def test_a_factor_without_a_name_is_refused():
+    with pytest.raises(NetworkError, match=r"cannot read the rate '2 \*'"):
+        read_reactions("A -> B @ 2 *")

@@ -16,7 +16,6 @@ def test_code_of_the_readme_runs_and_gives_what_it_says():
     scope = {}
     exec(first, scope)
     assert scope["paths"].counts.shape == (10_000, 101, 3)
-    scope |= {"times": np.linspace(0, 1, 101), "data": scope["paths"].mean("I")}
     exec(second, scope)
     gradient = jax.grad(scope["loss"])({"infection": -2.0, "recovery": 1.0}, jax.random.key(1))
     assert all(np.isfinite(value) and value != 0 for value in gradient.values())

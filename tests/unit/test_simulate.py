@@ -274,3 +274,39 @@ def test_the_law_is_right():
     paths = run(TURNOVER, {"k": 10.0, "d": 1.0}, {"X": 0}, [1.0, 3.0], num_paths=5000)
     law = exact.birth_death([1.0, 3.0], immigration=10.0, death=1.0)
     assert np.all(np.abs(paths.mean("X") - law.mean) < 4 * np.sqrt(law.variance / 5000))
+
+
+@pytest.mark.parametrize("options", [{}, {"record": ("event_counts",)}, {"parameters_per_path": True}])
+def test_parameters_that_no_rate_reads_do_no_harm(options):
+    """A shared dictionary of parameters may hold more than this network needs: same paths, also inside jit and vmap."""
+    size = 8 if options.get("parameters_per_path") else None
+    values = {name: np.full(size, value) if size else value for name, value in {"death": 1.0, "unused": 3.0}.items()}
+    network = Network.from_text("X -> 0 @ death")
+
+    def counts(parameters):
+        return simulate(jax.random.key(5), network, parameters, {"X": 9}, [0.5, 1.0], num_paths=8, **options).counts
+
+    plain = counts({"death": values["death"]})
+    assert np.array_equal(counts(values), plain)
+    assert np.array_equal(jax.jit(counts)(values), plain)
+    assert np.array_equal(jax.vmap(counts)(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32)[None], values))[0], plain)
+
+
+def test_a_network_of_plain_numbers_ignores_parameters():
+    assert run(Network.from_text("X -> 0 @ 0.1"), {"k": 1.0}, {"X": 5}, [1.0], num_paths=4).counts.shape == (4, 1, 1)
+
+
+def test_impossible_values_inside_jit_give_nan():
+    """Where nothing can be raised, a fractional or negative count, or times that do not increase, give NaN and no numbers."""
+    network = Network.from_text("X -> 0 @ 1")
+
+    @jax.jit
+    def counts(start, times):
+        return simulate(jax.random.key(1), network, {}, {"X": start}, times, num_paths=4).counts
+
+    times = jnp.array([0.5, 1.0])
+    assert np.isfinite(counts(jnp.float32(3), times)).all()
+    for start in (2.5, -5.0):
+        assert np.isnan(counts(jnp.float32(start), times)).all()
+    for wrong in ([1.0, 0.5], [-1.0, 0.5]):
+        assert np.isnan(counts(jnp.float32(3), jnp.array(wrong))).all()
