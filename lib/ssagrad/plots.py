@@ -157,7 +157,7 @@ def survival(times: Any, curves: Mapping[str, tuple[Any, Any]], exact: Any, *, x
 
 
 class Plane(NamedTuple):
-    """One panel of `response_surfaces`: loss [A, B] over two parameters, and descents {label: (path [K, 2], colour index)}."""
+    """One panel of `response_surfaces`: loss [A, B] over two parameters, and descents {label: path [K, 2]}."""
 
     x: Any
     y: Any
