@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ssagrad.network import NetworkError
-from ssagrad.statistics import centred, standard_error, unbiased_factor, weighted_mean
+from ssagrad.statistics import standard_error, unbiased_factor
 
 Observable = str | Callable[[dict[str, jax.Array]], jax.Array] | None
 
@@ -37,6 +37,9 @@ class Ensemble:
         time_integrals: ∫ x ds from the start to each time [n, T, S], if recorded.
         event_counts: firings of each reaction up to each time [n, T, R], if recorded.
         species, reactions: their names.
+        num_samples: independent samples among the rows, if an estimator added rows: row i, num_samples + i, … belong together.
+        is_exact: the rows are states and the weights their exact probabilities, so that nothing here has a sampling error.
+        is_normalised: the derivative of Σ w counts in means (which subtracts the mean as a baseline).
     """
 
     times: jax.Array
@@ -49,6 +52,9 @@ class Ensemble:
     event_counts: jax.Array | None = None
     species: tuple[str, ...] = field(default=(), metadata={"static": True})
     reactions: tuple[str, ...] = field(default=(), metadata={"static": True})
+    num_samples: int | None = field(default=None, metadata={"static": True})
+    is_exact: bool = field(default=False, metadata={"static": True})
+    is_normalised: bool = field(default=True, metadata={"static": True})
 
     @property
     def num_paths(self) -> int:
@@ -66,8 +72,20 @@ class Ensemble:
 
     def expectation(self, values: jax.Array) -> jax.Array:
         """Weighted mean over the paths of any values computed from them: [n, T, ...] → [T, ...], or one value per path, [n] → scalar."""
-        values = jnp.asarray(values)
-        return weighted_mean(values, self.weights[:, -1] if values.ndim == 1 else self.weights)
+        weights, total = self._aligned_weights(values)
+        return (weights * values).sum(0) / total
+
+    def terms(self, values: jax.Array) -> jax.Array:
+        """One term per independent sample, whose mean is `expectation(values)`: [n, T, ...] or [n].
+
+        Their derivatives are independent samples of the gradient, `jax.jacfwd(lambda p: estimator(…, p, …).terms(…))(p)`: what every
+        variance and standard error of a gradient is computed from.
+        """
+        weights, total = self._aligned_weights(values)
+        centre = jax.lax.stop_gradient(self.expectation(values)) * self.is_normalised
+        num_samples = self.num_samples or self.num_paths
+        shares = (num_samples * weights / total * (values - centre[None])).reshape(-1, num_samples, *values.shape[1:])
+        return shares.sum(0) + centre[None]
 
     def mean(self, observable: Observable = None) -> jax.Array:
         """Expectation of the observable at each time [T] or [T, S]: Σ w f / Σ w."""
@@ -75,19 +93,20 @@ class Ensemble:
 
     def variance(self, observable: Observable = None) -> jax.Array:
         """Variance of the observable at each time [T] or [T, S], with the factor n/(n − 1)."""
-        squares = centred(self.samples(observable), self.weights) ** 2
+        squares = self._centred(self.samples(observable)) ** 2
         factor = self._unbiased()
         return self.expectation(squares) * factor.reshape(-1, *(1,) * (squares.ndim - 2))
 
     def covariance(self) -> jax.Array:
         """Covariance matrix of the species at each time [T, S, S]."""
-        deviations = centred(self.counts, self.weights)
+        deviations = self._centred(self.counts)
         products = deviations[..., :, None] * deviations[..., None, :]
         return self.expectation(products) * self._unbiased()[:, None, None]
 
     def standard_error(self, observable: Observable = None) -> jax.Array:
         """Standard error of `mean` [T] or [T, S]."""
-        return standard_error(self.samples(observable), self.weights)
+        samples = self.samples(observable)
+        return jnp.zeros_like(samples[0]) if self.is_exact else standard_error(samples, self.weights)
 
     def quantile(self, probability: Any, observable: Observable = None) -> jax.Array:
         """Quantiles over the paths that have a weight at each time, [..., T] or [..., T, S]; their weights have to be equal."""
@@ -115,8 +134,27 @@ class Ensemble:
         """The same ensemble with some fields exchanged."""
         return replace(self, **fields)
 
+    def at(self, index: Any) -> Ensemble:
+        """The ensemble at some of its times: `index` is an array of positions among them."""
+        index = jnp.asarray(index)
+        chosen = {name: getattr(self, name)[:, index] for name in ("counts", "weights", "time_integrals", "event_counts") if getattr(self, name) is not None}
+        return replace(self, times=self.times[index], **chosen)
+
+    def _aligned_weights(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Weights with the axes of values [n, ...] and their sum."""
+        weights = self.weights[:, -1] if values.ndim == 1 else self.weights
+        total = weights.sum(0)
+        total = total if self.is_normalised else jax.lax.stop_gradient(total)
+        trailing = (1,) * (values.ndim - weights.ndim)
+        return weights.reshape(*weights.shape, *trailing), total.reshape(*total.shape, *trailing)
+
+    def _centred(self, values: jax.Array) -> jax.Array:
+        return values - self.expectation(values)[None]
+
     def _unbiased(self) -> jax.Array:
-        """The factor n/(n − 1) [T] of a variance around a mean that comes from the same paths."""
+        """The factor n/(n − 1) [T] of a variance around a mean that comes from the same paths (1 for an exact law)."""
+        if self.is_exact:
+            return jnp.ones_like(self.weights[0])
         if self.num_paths < 2:
             raise ValueError(f"a variance needs at least 2 paths, received {self.num_paths}")
         return unbiased_factor(jax.lax.stop_gradient(self.weights)).astype(self.counts.dtype)

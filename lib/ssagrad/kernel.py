@@ -37,6 +37,8 @@ class Step(NamedTuple):
     counts, propensities: tuples of S and R arrays, before the event.
     duration: time spent in this state, up to the event or to the next observation time (0 in a waiting lane).
     reaction: index of the reaction that fired, as a float; R where none did.
+    parameters: as the propensities take them, each leaf with a leading axis [n] if `per_path`.
+    exponentials: as many independent Exp(1) numbers as the accumulator asked for.
     """
 
     counts: tuple[jax.Array, ...]
@@ -44,18 +46,24 @@ class Step(NamedTuple):
     duration: jax.Array
     reaction: jax.Array
     parameters: Any
+    per_path: bool
+    exponentials: tuple[jax.Array, ...]
 
 
 class Accumulator(NamedTuple):
     """A running sum of each path: `size(network)` columns that start at 0, grow at every step, and are read at every observation.
 
     increments: from the values so far and the step to what is added to each column.
-    integers: the columns are whole numbers, which the float type must be able to hold; else the rounding of the sum is carried along.
+    integers: the columns are whole numbers, which the float type must be able to hold.
+    compensated: carry the rounding of the sum along (Kahan summation; whole numbers need none).
+    num_exponentials: random numbers wanted at each step, from the network; they come from the path's own stream.
     """
 
     size: Callable[[Network], int]
     increments: Callable[[tuple[jax.Array, ...], Step], tuple[jax.Array, ...]]
     integers: bool = False
+    compensated: bool = True
+    num_exponentials: Callable[[Network], int] = lambda network: 0
 
 
 TIME_INTEGRALS = Accumulator(
@@ -108,6 +116,7 @@ def run_lanes(
     accumulators: tuple[Accumulator, ...],
     per_path: bool,
     freeze: bool,
+    jump_chain: bool = False,
 ) -> Recorded:
     """Simulates n paths and records them at T observation times.
 
@@ -115,14 +124,18 @@ def run_lanes(
         streams: uint32 [4, n], see `random.seed_streams`.
         counts: initial counts [S, n]; their dtype is the dtype of the whole kernel.
         parameters: pytree, as the network's propensities take it; each leaf with a leading axis [n] if `per_path`.
-        intervals: waiting time from the start to the first observation, then between observations [T].
+        intervals: waiting time from the start to the first observation, then between observations [T], or [n, T] for each path its own.
         max_events: a path stops at the first check (every 8 steps) that finds this many events.
         freeze: what a path that ran out of events shows afterwards: its last state, or NaN.
+        jump_chain: intervals are whole numbers of events, and each state lasts its mean waiting time, 1 / total propensity.
     """
-    dtype, num_lanes, num_times = counts.dtype, counts.shape[1], intervals.shape[0]
+    dtype, num_lanes, num_times = counts.dtype, counts.shape[1], intervals.shape[-1]
+    intervals = intervals + 0.5 if jump_chain else intervals  # half an event is left over at each observation
     # the largest count that leaves room for the events between two checks; beyond it, floats no longer hold every integer
     largest = 2 ** (int(jnp.finfo(dtype).nmant) + 1) - _EVENTS_PER_CHECK * max(1, int(np.abs(network.stoichiometry).max()))
-    advance = partial(_advance, network=network, accumulators=accumulators, parameters=parameters, per_path=per_path)
+    step = partial(_step, network=network, accumulators=accumulators, per_path=per_path, jump_chain=jump_chain)
+    advance = partial(_advance, step, network=network, accumulators=accumulators, parameters=parameters)
+    interval = (lambda k: intervals[k]) if intervals.ndim == 1 else (lambda k: intervals[lane, k])
     lane = jnp.arange(num_lanes, dtype=jnp.int32)
 
     def cond(carry):
@@ -142,14 +155,14 @@ def run_lanes(
         running &= (observed < num_times) & (status == COMPLETE)
         if not accumulators:  # an absorbed path never changes again: its remaining rows are filled in at the end
             running &= lanes.clock > -jnp.inf
-        clock = jnp.where(arrived, intervals[jnp.minimum(observed, num_times - 1)], lanes.clock)
+        clock = jnp.where(arrived, interval(jnp.minimum(observed, num_times - 1)), lanes.clock)
         lanes = lanes._replace(clock=jnp.where(running, clock, jnp.minimum(lanes.clock, -1)))
         return lanes, observed, running, status, columns
 
     zeros = jnp.zeros(num_lanes, dtype)
     start = Lanes(
         counts=tuple(counts),
-        clock=jnp.broadcast_to(intervals[0], num_lanes),
+        clock=jnp.broadcast_to(intervals[..., 0], num_lanes),
         rounding=zeros,
         num_events=jnp.zeros(num_lanes, jnp.int32),
         stream=tuple(streams),
@@ -164,7 +177,7 @@ def run_lanes(
     return Recorded(columns, lanes.num_events, status, observed, jnp.stack(lanes.counts, axis=-1))
 
 
-def _advance(lanes: Lanes, *, network: Network, accumulators: tuple, parameters: Any, per_path: bool) -> Lanes:
+def _advance(step: Callable, lanes: Lanes, *, network: Network, accumulators: tuple, parameters: Any) -> Lanes:
     """Up to `_EVENTS_PER_CHECK` events in every lane.
 
     The metadata ask XLA's CPU backend to compile this inner loop into one function, which is up to half as fast again for small networks.
@@ -174,7 +187,6 @@ def _advance(lanes: Lanes, *, network: Network, accumulators: tuple, parameters:
 
     @jax.jit
     def events(lanes, parameters):
-        step = partial(_step, network=network, accumulators=accumulators, per_path=per_path)
         return lax.fori_loop(0, _EVENTS_PER_CHECK, lambda _, lanes: step(lanes, parameters), lanes)
 
     mass_action = all(reaction.propensity is None for reaction in network.reactions)
@@ -184,7 +196,7 @@ def _advance(lanes: Lanes, *, network: Network, accumulators: tuple, parameters:
         return events(lanes, parameters)
 
 
-def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tuple, per_path: bool) -> Lanes:
+def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tuple, per_path: bool, jump_chain: bool) -> Lanes:
     """One event of the direct method in every lane whose next event comes before its next observation."""
     dtype = lanes.clock.dtype
     stream, exponential = next_exponential(lanes.stream, dtype)
@@ -193,7 +205,10 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
     cumulative = list(accumulate(propensities))
     # infinite in an absorbing state (whose total can be −0), NaN where a propensity is, or where the total overflows
     total = lax.select(cumulative[-1] < jnp.inf, jnp.abs(cumulative[-1]), jnp.full_like(exponential, jnp.nan))
-    waiting_time = exponential / total + lanes.rounding
+    if jump_chain:  # one event per unit of the clock; in an absorbing state the event never comes, and NaN stays NaN
+        waiting_time = lax.select(total > 0, jnp.ones_like(total), 1 / total)
+    else:
+        waiting_time = exponential / total + lanes.rounding
     fires = waiting_time < lanes.clock
     clock = lanes.clock - waiting_time
     rounding = lax.select(fires, waiting_time - (lanes.clock - clock), jnp.zeros_like(clock))
@@ -205,17 +220,31 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
     reaction = jnp.sqrt(sum((~(threshold < c)).astype(dtype) * (2.0 * r + 1) for r, c in enumerate(cumulative)))
     accumulated = lanes.accumulated
     if accumulators:
-        duration = lax.select(fires, lanes.clock - clock, jnp.maximum(lanes.clock, 0))  # these add up to the interval
-        seen = Step(lanes.counts, propensities, duration, reaction, parameters)
-        accumulated = tuple(_add(a, sums, seen) for a, sums in zip(accumulators, accumulated, strict=True))
+        if jump_chain:
+            duration = lax.select(fires, 1 / total, jnp.zeros_like(total))
+        else:
+            duration = lax.select(fires, lanes.clock - clock, jnp.maximum(lanes.clock, 0))  # these add up to the interval
+        seen = Step(lanes.counts, propensities, duration, reaction, parameters, per_path, ())
+        accumulated = list(accumulated)
+        for i, accumulator in enumerate(accumulators):
+            stream, exponentials = _draw(stream, accumulator.num_exponentials(network), dtype)
+            accumulated[i] = _add(accumulator, accumulated[i], seen._replace(exponentials=exponentials))
     return Lanes(
         counts=tuple(x if change is None else x + change for x, change in zip(lanes.counts, _changes(network, reaction), strict=True)),
         clock=clock,
         rounding=rounding,
         num_events=lanes.num_events + fires.astype(jnp.int32),
         stream=stream,
-        accumulated=accumulated,
+        accumulated=tuple(accumulated),
     )
+
+
+def _draw(stream: Stream, number: int, dtype: Any) -> tuple[Stream, tuple[jax.Array, ...]]:
+    exponentials = []
+    for _ in range(number):
+        stream, exponential = next_exponential(stream, dtype)
+        exponentials.append(exponential)
+    return stream, tuple(exponentials)
 
 
 def _propensities(network: Network, counts: tuple, parameters: Any, per_path: bool) -> tuple[jax.Array, ...]:
@@ -244,18 +273,22 @@ def _changes(network: Network, reaction: jax.Array) -> list[jax.Array | None]:
 
 def _empty(accumulator: Accumulator, network: Network, zeros: jax.Array) -> Sums:
     values = (zeros,) * accumulator.size(network)
-    return Sums(values, () if accumulator.integers else values)
+    return Sums(values, values if _is_compensated(accumulator) else ())
 
 
 def _add(accumulator: Accumulator, sums: Sums, step: Step) -> Sums:
     """Kahan summation: millions of small increments lose nothing."""
     increments = accumulator.increments(sums.values, step)
-    if accumulator.integers:
+    if not _is_compensated(accumulator):
         return Sums(tuple(map(jnp.add, sums.values, increments)), ())
     wanted = tuple(map(jnp.add, increments, sums.rounding))
     values = tuple(map(jnp.add, sums.values, wanted))
     rounding = tuple(w - (after - before) for w, after, before in zip(wanted, values, sums.values, strict=True))
     return Sums(values, rounding)
+
+
+def _is_compensated(accumulator: Accumulator) -> bool:
+    return accumulator.compensated and not accumulator.integers
 
 
 def _integers(lanes: Lanes, accumulators: tuple[Accumulator, ...]) -> list[jax.Array]:

@@ -109,14 +109,15 @@ class Network:
         """The values that the mass-action reactions read, by name: all that a network without functions needs of its parameters."""
         return {r.rate: _look_up(parameters, r) for r in self.reactions if r.rate is not None and r.propensity is None}
 
-    def rates(self, counts: tuple, parameters: Any) -> tuple:
-        """Propensities of one state, as the simulator wants them: a tuple of R scalars from a tuple of S scalars.
+    def rates(self, counts: tuple, parameters: Any, *, only: tuple[int, ...] | None = None) -> tuple:
+        """Propensities of one state, as the simulator wants them: a tuple of R scalars (or of some reactions) from a tuple of S scalars.
 
         A rate constant or a function's value that is negative, infinite or NaN, or positive where reactants are missing, comes
         out as NaN, so that nothing goes on from it unnoticed.
         """
         by_name = dict(zip(self.species, counts, strict=True))
-        return tuple(_propensity(reaction, counts, by_name, parameters) for reaction in self.reactions)
+        chosen = self.reactions if only is None else [self.reactions[r] for r in only]
+        return tuple(_propensity(reaction, counts, by_name, parameters) for reaction in chosen)
 
     def propensities(self, counts: jax.Array, parameters: Any) -> jax.Array:
         """Propensities [..., R] (events per unit time) of states `counts` [..., S]."""

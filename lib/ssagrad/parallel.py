@@ -30,6 +30,7 @@ def run_paths(
     accumulators: tuple[Accumulator, ...],
     per_path: bool,
     freeze: bool,
+    jump_chain: bool = False,
     num_threads: int | None = None,
 ) -> Recorded:
     """`kernel.run_lanes` for any number of paths [n], in chunks whose memory does not grow with n.
@@ -39,7 +40,8 @@ def run_paths(
 
     Args: as `kernel.run_lanes`, but counts [n, S].
     """
-    run = partial(run_lanes, network=network, accumulators=accumulators, freeze=freeze)
+    settings = {"network": network, "accumulators": accumulators, "freeze": freeze, "jump_chain": jump_chain}
+    run = partial(run_lanes, **settings)
     arguments = (streams, counts, parameters, intervals, max_events)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
         return _run_traced(run, *arguments, per_path=per_path)
@@ -52,7 +54,7 @@ def run_paths(
     def run_chunk(paths):
         with jax.enable_x64(wide):
             chosen = _choose(paths, *arguments, per_path=per_path)
-            recorded = _compiled(backend)(*chosen, network=network, accumulators=accumulators, per_path=per_path, freeze=freeze)
+            recorded = _compiled(backend)(*chosen, per_path=per_path, **settings)
             return jax.block_until_ready(recorded)
 
     if len(chunks) == 1:
@@ -79,14 +81,17 @@ def _run_traced(run: Callable, *arguments: Any, per_path: bool) -> Recorded:
 
     @run_all.def_vmap
     def run_batch(size, batched, streams, counts, parameters, intervals, max_events):
-        """M calls with n paths each are one call with M n paths (with one set of times: else one call after the other)."""
+        """M calls with n paths each are one call with M n paths (with one set of times, or one for each path: else one call after the other)."""
         num_paths = streams.shape[-1]
-        if batched[3] or batched[4]:
+        times_per_path = intervals.ndim - batched[3] == 2
+        if (batched[3] and not times_per_path) or batched[4]:
             everything = jax.tree.map(partial(_stack, size=size), (streams, counts, parameters, intervals, max_events), tuple(batched))
             recorded = jax.lax.map(lambda one: _run_traced(run, *one, per_path=per_path), everything)
             return recorded, jax.tree.map(lambda _: True, recorded)
         streams = jnp.moveaxis(_stack(streams, batched[0], size=size), 0, 1).reshape(4, -1)
         counts = _stack(counts, batched[1], size=size).reshape(size * num_paths, -1)
+        if times_per_path:
+            intervals = _stack(intervals, batched[3], size=size).reshape(size * num_paths, -1)
         each_its_own = per_path or any(jax.tree.leaves(batched[2]))
         if each_its_own:
             parameters = jax.tree.map(partial(_stack, size=size), parameters, batched[2])
@@ -116,12 +121,12 @@ def _chunks(num_paths: int, threads: int, backend: str) -> np.ndarray:
 def _choose(paths: Any, streams: Any, counts: Any, parameters: Any, intervals: Any, max_events: Any, *, per_path: bool) -> tuple:
     """The arguments of `run_lanes` for some of the paths."""
     of_path = jax.tree.map(lambda leaf: leaf[paths], parameters) if per_path else parameters
-    return streams[:, paths], counts[paths].T, of_path, intervals, max_events
+    return streams[:, paths], counts[paths].T, of_path, intervals[paths] if intervals.ndim == 2 else intervals, max_events
 
 
 @cache
 def _compiled(backend: str) -> Callable:
-    static = ("network", "accumulators", "per_path", "freeze")
+    static = ("network", "accumulators", "per_path", "freeze", "jump_chain")
     options = {"xla_cpu_prefer_vector_width": 512} if backend == "cpu" else None
     return jax.jit(run_lanes, static_argnames=static, compiler_options=options)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssagrad.ensemble import Ensemble
-from ssagrad.kernel import COMPLETE, EVENT_COUNTS, EXHAUSTED, INVALID, OVERFLOW, TIME_INTEGRALS, Recorded
+from ssagrad.kernel import COMPLETE, EVENT_COUNTS, EXHAUSTED, INVALID, OVERFLOW, TIME_INTEGRALS, Accumulator, Recorded
 from ssagrad.network import Network, NetworkError
 from ssagrad.parallel import run_paths
 from ssagrad.random import seed_streams
@@ -32,6 +32,7 @@ def simulate(
     *,
     num_paths: int,
     start_time: float = 0.0,
+    clock: str = "time",
     record: tuple[str, ...] = (),
     parameters_per_path: bool = False,
     precision: str = "single",
@@ -55,6 +56,8 @@ def simulate(
         times: observation times [T], increasing, none before start_time.
         num_paths: how many paths, n.
         start_time: the time at which the initial counts hold.
+        clock: "time", or "events": then `times` are numbers of events, every state lasts its mean waiting time in what `record` holds, and
+            the observation is of the embedded jump chain (an absorbed path stays in its last state).
         record: any of "time_integrals" (∫ x ds from the start to each time, [n, T, S]) and "event_counts" (firings of each reaction up
             to each time, [n, T, R]).
         parameters_per_path: every leaf of `parameters` has a leading axis [num_paths].
@@ -70,30 +73,59 @@ def simulate(
     Raises:
         NetworkError: impossible times, counts or parameters. SimulationError: paths that failed, with path, time and counts.
     """
+    options = {name: value for name, value in locals().items() if name not in ("key", "network", "parameters", "initial_counts", "times")}
+    return simulate_with((), key, network, parameters, initial_counts, times, **options)[0]
+
+
+def simulate_with(
+    accumulators: tuple[Accumulator, ...],
+    key: jax.Array,
+    network: Network,
+    parameters: Any,
+    initial_counts: Any,
+    times: Any,
+    *,
+    num_paths: int,
+    start_time: float = 0.0,
+    clock: str = "time",
+    record: tuple[str, ...] = (),
+    intervals: jax.Array | None = None,
+    parameters_per_path: bool = False,
+    precision: str = "single",
+    max_events: int | None = None,
+    on_exhausted: str = "raise",
+    num_threads: int | None = None,
+) -> tuple[Ensemble, tuple[jax.Array, ...]]:
+    """`simulate`, which also returns the running sums of the accumulators [n, T, C]: what the estimators are made of.
+
+    Args: as `simulate`, and
+        intervals: the time from the start to the first observation and between observations, [n, T] for each path its own; `times` are
+            then names only.
+    """
     if not isinstance(network, Network):
         raise NetworkError(f"expected a Network, for instance from Network.from_text, received {type(network).__name__}")
-    dtype = _check_options(precision, on_exhausted, record, num_paths=num_paths, max_events=max_events, num_threads=num_threads)
-    times, intervals = _check_times(times, start_time)
+    dtype = _check_options(precision, on_exhausted, record, clock, num_paths=num_paths, max_events=max_events, num_threads=num_threads)
+    times, shared_intervals = check_times(times, start_time, clock)
     counts = _check_counts(network, initial_counts, num_paths, dtype)
     parameters = _check_parameters(network, parameters, num_paths, parameters_per_path, dtype)
-    accumulators = tuple(_ACCUMULATORS[name] for name in record)
+    accumulators = (*(_ACCUMULATORS[name] for name in record), *accumulators)
     recorded = run_paths(
         seed_streams(key, num_paths),
         counts,
         parameters,
-        intervals.astype(dtype),
+        (shared_intervals if intervals is None else intervals).astype(dtype),
         np.int32(_MOST_EVENTS if max_events is None else min(max_events, _MOST_EVENTS)),
         network=network,
         accumulators=accumulators,
         per_path=parameters_per_path,
         freeze=on_exhausted == "freeze",
+        jump_chain=clock == "events",
         num_threads=num_threads,
     )
     _raise_failures(recorded, network, parameters, times, parameters_per_path, on_exhausted == "raise")
-    num_species = len(network.species)
-    sizes = [num_species, *(accumulator.size(network) for accumulator in accumulators)]
-    columns = jnp.split(recorded.columns, np.cumsum(sizes)[:-1], axis=-1) if record else [recorded.columns]
-    return Ensemble(
+    sizes = [len(network.species), *(accumulator.size(network) for accumulator in accumulators)]
+    columns = jnp.split(recorded.columns, np.cumsum(sizes)[:-1], axis=-1) if accumulators else [recorded.columns]
+    ensemble = Ensemble(
         times=times,
         weights=jnp.ones(recorded.columns.shape[:2], dtype),
         num_events=jnp.asarray(recorded.num_events),
@@ -101,14 +133,15 @@ def simulate(
         start_time=start_time,
         species=network.species,
         reactions=network.reaction_names,
-        **dict(zip(("counts", *record), columns, strict=True)),
+        **dict(zip(("counts", *record), columns, strict=False)),
     )
+    return ensemble, tuple(columns[1 + len(record) :])
 
 
 _ACCUMULATORS = {"time_integrals": TIME_INTEGRALS, "event_counts": EVENT_COUNTS}
 
 
-def _check_times(times: Any, start_time: float) -> tuple[jax.Array, Any]:
+def check_times(times: Any, start_time: float, clock: str = "time") -> tuple[jax.Array, Any]:
     """Times [T] and the intervals between them [T] (from the start to the first time first), differences of known times taken in float64."""
     if isinstance(times, jax.core.Tracer):
         intervals = jnp.diff(times, prepend=jnp.asarray(start_time, times.dtype))
@@ -125,17 +158,19 @@ def _check_times(times: Any, start_time: float) -> tuple[jax.Array, Any]:
     if (intervals[1:] <= 0).any():
         k = int(np.argmax(intervals[1:] <= 0))
         raise NetworkError(f"expected increasing observation times, received {values[k]:g} and then {values[k + 1]:g} (positions {k}, {k + 1})")
+    if clock == "events" and (intervals != np.round(intervals)).any():
+        raise NetworkError(f"clock='events': expected times that are whole numbers of events, received {times}")
     return jnp.asarray(values), intervals
 
 
-def _check_options(precision: str, on_exhausted: str, record: tuple[str, ...], **numbers: int | None) -> Any:
+def _check_options(precision: str, on_exhausted: str, record: tuple[str, ...], clock: str, **numbers: int | None) -> Any:
     """The kernel's dtype, after a look at every option that has a short list of values."""
     for name, number in numbers.items():
         if number is not None and (number != int(number) or number < 1):
             raise ValueError(f"expected {name} to be a whole number ≥ 1, received {number}")
     if isinstance(record, str):
         raise ValueError(f"expected record as a tuple of names, such as record=('{record}',), received the text '{record}'")
-    choices = [("precision", precision, _DTYPES), ("on_exhausted", on_exhausted, ("raise", "freeze", "nan"))]
+    choices = [("precision", precision, _DTYPES), ("on_exhausted", on_exhausted, ("raise", "freeze", "nan")), ("clock", clock, ("time", "events"))]
     for name, value, allowed in choices + [("record", entry, _ACCUMULATORS) for entry in record]:
         if value not in allowed:
             raise ValueError(f"expected {name} among {list(allowed)}, received '{value}'")

@@ -19,6 +19,7 @@ LAYERS = [
     ["network"],
     ["models", "ensemble"],
     ["simulate", "exact"],
+    ["score"],
     ["estimators"],
     ["fitting", "structure"],
     ["hierarchy", "boltzmann"],

@@ -9,6 +9,7 @@ The derivative sits in the weights or in the counts; rows may be added whose wei
 derivatives are estimated. One estimator per file, named like the method.
 """
 
+from ssagrad.estimators.score_function import score_function
 from ssagrad.estimators.smoothing import polyak_smoothing
 
-__all__ = ["polyak_smoothing"]
+__all__ = ["polyak_smoothing", "score_function"]

@@ -1,0 +1,140 @@
+"""The score of a path: the derivative of the logarithm of its probability in every parameter, summed up while it is simulated.
+
+    S(t) = Σ_{events i before t} ∂ ln a_{r_i}(x_i) − ∫_0^t Σ_r ∂a_r(x_s) ds
+
+The last, unfinished waiting time counts (it is censored at t). In the embedded jump chain every state lasts 1/Σ_r a_r, so that the
+same sum is Σ_i ∂ ln p_{r_i}(x_i), p_r = a_r / Σ a.
+
+Reference: Plyasunov and Arkin 2007, "Efficient stochastic sensitivity analysis of discrete event systems", doi:10.1016/j.jcp.2006.06.047.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+from ssagrad.kernel import Accumulator, Step
+from ssagrad.network import Network
+
+
+class Scalars(NamedTuple):
+    """The parameters as a list of P scalars: structure of the pytree, shape of each leaf, and names such as `k_on` or `rates[3]`."""
+
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+
+
+def scalars_of(parameters: Any, *, per_path: bool = False) -> Scalars:
+    """Describes the scalars of a pytree (without the leading axis of the paths, if `per_path`)."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(parameters)
+    shapes = tuple(tuple(np.shape(leaf))[int(per_path) :] for _, leaf in leaves)
+    names = []
+    for (path, _), shape in zip(leaves, shapes, strict=True):
+        name = "".join(str(getattr(key, "key", getattr(key, "name", key))) for key in path)
+        names += [name] if not shape else [f"{name}{list(index)}" for index in np.ndindex(*shape)]
+    return Scalars(structure, shapes, tuple(names))
+
+
+def flat_shift(parameters: Any, dtype: Any, *, per_path: bool = False) -> jax.Array:
+    """θ − stop_gradient(θ) as [P], or [n, P]: the value is 0, and the derivative is 1."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(parameters)]
+    rows = [(leaf - jax.lax.stop_gradient(leaf)).astype(dtype) for leaf in leaves]
+    return jnp.concatenate([row.reshape(*row.shape[: int(per_path)], -1) for row in rows], axis=-1)
+
+
+def add_to_weights(weights: jax.Array, scores: jax.Array, shift: jax.Array) -> jax.Array:
+    """Weights [n, T] that carry Σ_p scores_p dθ_p as their derivative: scores [n, T, P], shift [P] or [n, P]."""
+    return weights * (1 + (scores * shift.reshape(-1, 1, shift.shape[-1])).sum(-1))
+
+
+@cache
+def score_accumulator(network: Network, scalars: Scalars) -> Accumulator:
+    """Sums up the score: one column for each of the P scalars, which `score_scale` brings to its unit.
+
+    A rate constant c of mass action has ∂a/∂c = a/c: its column counts events less their expected number, Σ_r (N_r − ∫ a_r ds), to be divided
+    by c in the end. All other derivatives come from `jax.jvp`, of the reactions that read the parameter.
+    """
+    readers, closed = _readers(network, scalars)
+    size = len(scalars.names)
+
+    def increments(values: tuple, step: Step) -> tuple:
+        fired = [(jnp.abs(step.reaction - r) < 0.5).astype(step.duration.dtype) for r in range(len(network.reactions))]
+        surprise = [f - step.duration * a for f, a in zip(fired, step.propensities, strict=True)]
+        columns = []
+        for p in range(size):
+            if closed[p]:
+                terms = [surprise[r] for r in readers[p]]
+            else:
+                slopes = derivatives(network, scalars, p, readers[p], step.counts, step.parameters, step.per_path)
+                divisors = [jnp.where(fired[r] > 0, step.propensities[r], 1) for r in readers[p]]
+                terms = [(fired[r] / d - step.duration) * slope for r, d, slope in zip(readers[p], divisors, slopes, strict=True)]
+            columns.append(sum(terms, jnp.zeros_like(step.duration)))
+        return tuple(columns)
+
+    return Accumulator(size=lambda _: size, increments=increments)
+
+
+def score_scale(network: Network, parameters: Any, scalars: Scalars, *, per_path: bool = False) -> jax.Array:
+    """The factor of each column of `score_accumulator` [P], or [n, 1, P].
+
+    Raises:
+        ValueError: a rate constant is 0, where the score is infinite.
+    """
+    closed = _readers(network, scalars)[1]
+    leaves = jax.tree.leaves(parameters)
+    values = [leaf.reshape(*leaf.shape[: int(per_path)], -1) for leaf in map(jnp.asarray, leaves)]
+    flat = jnp.concatenate(values, axis=-1)
+    if not isinstance(flat, jax.core.Tracer):
+        zero = (np.asarray(flat).reshape(-1, len(closed)) == 0).any(0) & np.array(closed)
+        if zero.any():
+            names = [name for name, is_zero in zip(scalars.names, zero, strict=True) if is_zero]
+            raise ValueError(f"expected rate constants > 0, received 0 for {names}: a reaction that never fires has an infinite score")
+    scale = jnp.where(jnp.array(closed), 1 / flat, jnp.ones_like(flat))
+    return scale[:, None] if per_path else scale
+
+
+def derivatives(network: Network, scalars: Scalars, p: int, reactions: tuple[int, ...], counts: tuple, parameters: Any, per_path: bool) -> tuple:
+    """∂a_r/∂θ_p of some reactions, arrays over the lanes [n]."""
+    sizes = np.cumsum([0, *(math.prod(shape) for shape in scalars.shapes)])
+    leaf = int(np.searchsorted(sizes, p, side="right")) - 1
+    direction = np.zeros(scalars.shapes[leaf]).reshape(-1)
+    direction[p - sizes[leaf]] = 1
+
+    def of_one_path(counts, parameters):
+        leaves = jax.tree.leaves(parameters)
+        tangents = [jnp.zeros_like(value) for value in leaves]
+        tangents[leaf] = jnp.asarray(direction.reshape(scalars.shapes[leaf]), leaves[leaf].dtype)
+        return jax.jvp(lambda q: network.rates(counts, q, only=reactions), (parameters,), (scalars.structure.unflatten(tangents),))[1]
+
+    slopes = jax.vmap(of_one_path, in_axes=(0, 0 if per_path else None))(counts, parameters)
+    return tuple(slope.astype(counts[0].dtype) for slope in slopes)
+
+
+@cache
+def _readers(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...], ...], tuple[bool, ...]]:
+    """The reactions whose propensity reads each scalar, and whether all of them are of mass action with that scalar as their rate constant."""
+    leaves = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in scalars.shapes]
+    counts = tuple(jax.ShapeDtypeStruct((), jnp.float32) for _ in network.species)
+    jaxpr = jax.make_jaxpr(lambda leaves, counts: network.rates(counts, scalars.structure.unflatten(leaves)))(leaves, counts).jaxpr
+    sources = {variable: frozenset([i]) for i, variable in enumerate(jaxpr.invars[: len(leaves)])}
+
+    def leaves_behind(variables):
+        return frozenset().union(*(sources.get(v, ()) for v in variables if not isinstance(v, Literal)))
+
+    for equation in jaxpr.eqns:
+        sources |= dict.fromkeys(equation.outvars, leaves_behind(equation.invars))
+    reads = [leaves_behind([variable]) for variable in jaxpr.outvars]
+    readers, closed = [], []
+    for i, shape in enumerate(scalars.shapes):
+        of_leaf = tuple(r for r, leaves_read in enumerate(reads) if i in leaves_read)
+        is_constant = not shape and all(network.reactions[r].propensity is None for r in of_leaf)
+        readers += [of_leaf] * math.prod(shape)
+        closed += [is_constant] * math.prod(shape)
+    return tuple(readers), tuple(closed)
