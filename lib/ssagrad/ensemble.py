@@ -82,9 +82,9 @@ class Ensemble:
         variance and standard error of a gradient is computed from.
         """
         weights, total = self._aligned_weights(values)
-        centre = jax.lax.stop_gradient(self.expectation(values)) * self.is_normalised
+        centre = jax.lax.stop_gradient(self.expectation(values)) * float(self.is_normalised)
         num_samples = self.num_samples or self.num_paths
-        shares = (num_samples * weights / total * (values - centre[None])).reshape(-1, num_samples, *values.shape[1:])
+        shares = (num_samples * weights / total[None] * (values - centre[None])).reshape(-1, num_samples, *values.shape[1:])
         return shares.sum(0) + centre[None]
 
     def mean(self, observable: Observable = None) -> jax.Array:
@@ -110,6 +110,8 @@ class Ensemble:
 
     def quantile(self, probability: Any, observable: Observable = None) -> jax.Array:
         """Quantiles over the paths that have a weight at each time, [..., T] or [..., T, S]; their weights have to be equal."""
+        if self.is_exact:
+            raise ValueError("the rows of an exact law are states, not paths: take quantiles of MasterEquation.solve(…).marginal(species)")
         values = self.samples(observable)
         weights = self.weights.reshape(*self.weights.shape, *(1,) * (values.ndim - 2))
         present = jnp.where(weights != 0, values, jnp.nan)
@@ -127,6 +129,8 @@ class Ensemble:
         """Mean, 90 % range of the paths and a few single paths against time; see `ssagrad.plots.ensemble`."""
         from ssagrad import plots
 
+        if self.is_exact:
+            raise ValueError("the rows of an exact law are states, not paths: plot its mean and standard deviation instead")
         names = self.species if species is None else (species,) if isinstance(species, str) else tuple(species)
         return plots.ensemble(self.times, {name: self.samples(name)[self.weights[:, -1] != 0] for name in names}, **options)
 

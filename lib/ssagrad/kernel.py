@@ -168,7 +168,7 @@ def run_lanes(
         stream=tuple(streams),
         accumulated=tuple(_empty(accumulator, network, zeros) for accumulator in accumulators),
     )
-    columns = jnp.full((num_lanes, num_times, len(_flat(start))), jnp.nan, dtype)
+    columns = jnp.full((num_lanes, num_times, _columns(start).shape[-1]), jnp.nan, dtype)
     carry = (start, jnp.zeros(num_lanes, jnp.int32), jnp.ones(num_lanes, bool), jnp.zeros(num_lanes, jnp.int32), columns)
     lanes, observed, _, status, columns = lax.while_loop(cond, body, carry)
     stays = (status == COMPLETE) | ((status == EXHAUSTED) & freeze)
@@ -296,9 +296,5 @@ def _integers(lanes: Lanes, accumulators: tuple[Accumulator, ...]) -> list[jax.A
     return [*lanes.counts, *(value for values in whole for value in values)]
 
 
-def _flat(lanes: Lanes) -> list[jax.Array]:
-    return [*lanes.counts, *(value for sums in lanes.accumulated for value in sums.values)]
-
-
 def _columns(lanes: Lanes) -> jax.Array:
-    return jnp.stack(_flat(lanes), axis=-1)
+    return jnp.stack([*lanes.counts, *(value for sums in lanes.accumulated for value in sums.values)], axis=-1)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import expm
 
 from ssagrad.exact.closed_forms import check_times
+from ssagrad.exact.states import state_rates
 from ssagrad.network import Network, NetworkError
 
 
@@ -61,16 +60,3 @@ def linear_moments(network: Network, parameters: Any, initial_counts: Any, times
         rows.append(vector)
     rows = np.array(rows)
     return Moments(rows[:, 1 : size + 1], rows[:, size + 1 :].reshape(-1, size, size))
-
-
-def state_rates(network: Network, parameters: Any, states: np.ndarray) -> np.ndarray:
-    """Propensities [N, R] of states [N, S] in float64; raises NetworkError where one is impossible."""
-    network.check_parameters(parameters)
-    with jax.enable_x64(True):
-        parameters = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, float)), parameters)
-        rates = np.array(network.propensities(jnp.asarray(states, float), parameters))
-    if np.isnan(rates).any():
-        state, r = np.argwhere(np.isnan(rates))[0]
-        counts = dict(zip(network.species, states[state].tolist(), strict=True))
-        raise NetworkError(f"reaction '{network.reaction_text(network.reactions[r])}': impossible propensity (negative, infinite or NaN) at {counts}")
-    return rates
