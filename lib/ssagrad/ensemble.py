@@ -39,6 +39,7 @@ class Ensemble:
         species, reactions: their names.
         num_samples: independent samples among the rows, if an estimator added rows: row i, num_samples + i, … belong together.
         is_exact: the rows are states and the weights their exact probabilities, so that nothing here has a sampling error.
+        controls: what reduces the variance of expectations and of their derivatives (`ssagrad.controls`), if the estimator has it.
         is_normalised: the derivative of Σ w counts in means (which subtracts the mean as a baseline).
     """
 
@@ -52,6 +53,7 @@ class Ensemble:
     event_counts: jax.Array | None = None
     species: tuple[str, ...] = field(default=(), metadata={"static": True})
     reactions: tuple[str, ...] = field(default=(), metadata={"static": True})
+    controls: Any = None
     num_samples: int | None = field(default=None, metadata={"static": True})
     is_exact: bool = field(default=False, metadata={"static": True})
     is_normalised: bool = field(default=True, metadata={"static": True})
@@ -81,6 +83,11 @@ class Ensemble:
         Their derivatives are independent samples of the gradient, `jax.jacfwd(lambda p: estimator(…, p, …).terms(…))(p)`: what every
         variance and standard error of a gradient is computed from.
         """
+        if self.controls is not None:
+            by_time = values if values.ndim > 1 else values[:, None]
+            rows = slice(None) if values.ndim > 1 else slice(-1, None)
+            found = self.controls.terms(by_time, self.counts[:, rows], self.times[rows].astype(values.dtype))
+            return found if values.ndim > 1 else found[:, 0]
         weights, total = self._aligned_weights(values)
         centre = jax.lax.stop_gradient(self.expectation(values)) * float(self.is_normalised)
         num_samples = self.num_samples or self.num_paths
@@ -106,6 +113,8 @@ class Ensemble:
     def standard_error(self, observable: Observable = None) -> jax.Array:
         """Standard error of `mean` [T] or [T, S]."""
         samples = self.samples(observable)
+        if self.controls is not None:
+            return standard_error(self.terms(samples))
         return jnp.zeros_like(samples[0]) if self.is_exact else standard_error(samples, self.weights)
 
     def quantile(self, probability: Any, observable: Observable = None) -> jax.Array:
@@ -119,11 +128,19 @@ class Ensemble:
 
     def time_average(self, species: str | None = None) -> jax.Array:
         """Mean over paths of the average of the counts from the start to each time [T] or [T, S]; needs record=("time_integrals",)."""
+        return self.time_average_terms(species).mean(0)
+
+    def time_average_terms(self, species: str | None = None) -> jax.Array:
+        """Independent terms whose mean is `time_average` [n, T] or [n, T, S], as `terms`."""
         if self.time_integrals is None:
             raise ValueError('time averages need the integrals: call simulate(..., record=("time_integrals",))')
         elapsed = (self.times - self.start_time)[None, :, None].astype(self.counts.dtype)
         averages = jnp.where(elapsed > 0, self.time_integrals / jnp.where(elapsed > 0, elapsed, 1), self.counts)
-        return self.expectation(averages if species is None else averages[..., self._index(species)])
+        if self.controls is not None:
+            integrals = self.controls.integral_terms(self.time_integrals, self.times.astype(self.counts.dtype))
+            terms = jnp.where(elapsed > 0, integrals / jnp.where(elapsed > 0, elapsed, 1), self.terms(self.counts))
+            return terms if species is None else terms[..., self._index(species)]
+        return self.terms(averages if species is None else averages[..., self._index(species)])
 
     def plot(self, species: str | tuple[str, ...] | None = None, **options: Any) -> Any:
         """Mean, 90 % range of the paths and a few single paths against time; see `ssagrad.plots.ensemble`."""

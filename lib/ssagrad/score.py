@@ -100,6 +100,15 @@ def score_scale(network: Network, parameters: Any, scalars: Scalars, *, per_path
     return scale[:, None] if per_path else scale
 
 
+def slopes(network: Network, scalars: Scalars, counts: tuple, parameters: Any) -> list[list[tuple[int, jax.Array]]]:
+    """For each of the P scalars, the reactions r that read it with ∂a_r/∂θ_p [n] at n states, a tuple of S arrays [n]."""
+    readers = _readers(network, scalars)[0]
+    return [
+        list(zip(readers[p], derivatives(network, scalars, p, readers[p], counts, parameters, False), strict=True))
+        for p in range(len(scalars.names))
+    ]
+
+
 def derivatives(network: Network, scalars: Scalars, p: int, reactions: tuple[int, ...], counts: tuple, parameters: Any, per_path: bool) -> tuple:
     """∂a_r/∂θ_p of some reactions, arrays over the lanes [n]."""
     sizes = np.cumsum([0, *(math.prod(shape) for shape in scalars.shapes)])

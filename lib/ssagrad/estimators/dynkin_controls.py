@@ -1,0 +1,186 @@
+"""Dynkin controls: the score function, of which an approximate value function explains nearly everything.
+
+References: Dynkin 1965, "Markov Processes"; Gupta and Khammash 2013, doi:10.1186/1471-2105-14-311 (the integral formula for the exact value
+function); Milias-Argeitis, Lygeros and Khammash 2014, doi:10.1063/1.4886935 (shadow functions, the stationary case).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssagrad.controls import Controls, average_features, moments
+from ssagrad.ensemble import Ensemble
+from ssagrad.features import Features
+from ssagrad.network import Network
+from ssagrad.score import Scalars, add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale
+from ssagrad.simulate import check_times, simulate, simulate_with
+from ssagrad.value_model import ValueModel, fit
+
+_FEWEST_PILOT_PATHS = 256
+_LAGS_PER_STRATUM = 4
+_MOST_SOURCES = 1024  # parameters × features up to which the Γ_p V term is controlled as well
+
+
+def dynkin_controls(
+    key: jax.Array,
+    network: Network,
+    parameters: Any,
+    initial_counts: Any,
+    times: Any,
+    *,
+    num_paths: int,
+    num_strata: int = 16,
+    num_pilot: int | None = None,
+    pilot: Ensemble | None = None,
+    degree: int | None = None,
+    num_batches: int = 16,
+    start_time: float = 0.0,
+    **options: Any,
+) -> Ensemble:
+    """The score function where only what a value function V(x, t) does not explain is multiplied by the score.
+
+        ∂E f(x_T) = E[(f − V)(x_T) S_T] + E ∫_0^T {(∂_t + L) V · S_t + Σ_r ∂a_r Δ_r V} dt     for any V (`controls.py`)
+
+    V is a polynomial in species and in propensities that are not of mass action, with coefficients learned from pilot paths
+    (`value_model.py`). One random state of each path per stratum of time samples the integral. Means come out with less variance as well.
+
+    **Requires** positive rate constants, known times and parameters that change propensities only; observables that are functions of the
+    state, or time integrals of species, gain most. V is blended with the plain score function (leave-one-out baseline) as the
+    variances of other batches say, so that a poor V does no harm beyond the pilot's cost.
+    **Bias / variance**: unbiased (paths that fit are never paths that are averaged), all parameters at once, no coupling, no temperature. Variance:
+    that of the score function times the share of f that V leaves unexplained, typically 1/50 to 1/1000; it depends on how well
+    polynomials describe conditional expectations, and falls as 1/num_strata² until then.
+
+    Args:
+        parameters: pytree θ of float scalars or arrays; the derivative is taken in these.
+        num_paths: n, rounded up to a multiple of num_batches.
+        num_strata: sampled times from the start to the last observation, at least one between two observations.
+        num_pilot: pilot paths that V is learned from; default the larger of 256 and n/8.
+        pilot: an ensemble that this estimator made before, with the same network and features (at a slightly different θ: an
+            optimisation's last step), whose V is taken over; no pilot is simulated then.
+        degree: of the polynomials; default the highest up to 4 that gives at most 128 features.
+        num_batches: groups of paths whose averages are the ensemble's independent `terms`, an even number.
+        options: passed on to `simulate`.
+
+    Returns:
+        Ensemble whose `mean`, `expectation`, `variance`, `covariance` and `time_average` are controlled and carry the derivative.
+
+    Raises:
+        ValueError: impossible numbers, an option without meaning here, or a pilot that does not fit.
+    """
+    _check(num_paths, num_strata, num_pilot, num_batches, pilot, options)
+    times = np.asarray(check_times(times, start_time)[0], np.float64)
+    if times[-1] <= start_time:
+        raise ValueError(f"expected an observation after start_time={start_time:g}, received times up to {times[-1]:g}")
+    num_paths += -num_paths % num_batches
+    scalars, centre = scalars_of(parameters), jax.lax.stop_gradient(parameters)
+    pilot_key, path_key, offset_key = jax.random.split(key, 3)
+    features = Features.of_network(network, degree=degree)
+    num_lags = _LAGS_PER_STRATUM * num_strata
+    if pilot is None:
+        lags = start_time + (times[-1] - start_time) * np.arange(num_lags + 1) / num_lags
+        size = num_pilot or max(_FEWEST_PILOT_PATHS, num_paths // 8)
+        quiet = {name: value for name, value in options.items() if name != "record"}
+        paths = simulate(pilot_key, network, centre, initial_counts, lags, num_paths=size, start_time=start_time, **quiet)
+        with_sources = len(scalars.names) * features.size <= _MOST_SOURCES
+        model = _fit(features, scalars, paths.counts, lags[1] - lags[0], centre, with_sources)
+    else:
+        model = _take_over(pilot, features, scalars)
+    nodes = _strata(times, start_time, num_strata)
+    sampled = _sample(path_key, offset_key, network, centre, initial_counts, times, nodes, scalars, num_paths, options)
+    widths = jnp.asarray(np.diff(nodes), sampled.offsets.dtype)
+    averages = _moments(features, scalars, model, sampled.points, sampled.point_scores, sampled.offsets, widths, centre, num_batches)
+    start = average_features(features, model, jnp.asarray(network.counts_from(initial_counts), widths.dtype), centre, num_paths, num_batches)
+    shift = flat_shift(parameters, widths.dtype)
+    grid = jnp.asarray(nodes, widths.dtype)
+    controls = Controls(model, *averages, start, grid, sampled.scores, shift, centre, features, num_lags)
+    weights = add_to_weights(sampled.paths.weights, sampled.scores, shift)
+    return replace(sampled.paths, start_time=start_time, weights=weights, controls=controls, num_samples=num_batches)
+
+
+class _Sampled(NamedTuple):
+    """Paths at the observation times, with their scores [n, T, P]; states [n, W, S] and scores [n, W, P] at `offsets` into the strata [n, W]."""
+
+    paths: Ensemble
+    scores: jax.Array
+    points: jax.Array
+    point_scores: jax.Array
+    offsets: jax.Array
+
+
+def _sample(
+    key: jax.Array, offset_key: jax.Array, network: Network, parameters: Any, initial_counts: Any, times: np.ndarray, nodes: np.ndarray,
+    scalars: Scalars, num_paths: int, options: dict,
+) -> _Sampled:  # fmt: skip
+    """One simulation that stops at the observation times and at one random time of each path in each stratum."""
+    offsets = jax.random.uniform(offset_key, (num_paths, len(nodes) - 1))
+    waiting, intervals, at_points, at_times = jnp.zeros(num_paths), [], [], []
+    if times[0] == nodes[0]:
+        at_times.append(0)
+        intervals.append(waiting)
+    for k, width in enumerate(np.diff(nodes)):
+        at_points.append(len(intervals))
+        intervals.append(waiting + offsets[:, k] * width)
+        waiting = (1 - offsets[:, k]) * width
+        if nodes[k + 1] in times:
+            at_times.append(len(intervals))
+            intervals.append(waiting)
+            waiting = jnp.zeros(num_paths)
+    recorded, (scores,) = simulate_with(
+        (score_accumulator(network, scalars),),
+        key,
+        network,
+        parameters,
+        initial_counts,
+        np.arange(1.0, len(intervals) + 1),
+        intervals=jnp.stack(intervals, axis=1),
+        num_paths=num_paths,
+        **options | {"record": tuple(dict.fromkeys([*options.get("record", ()), "time_integrals"]))},
+    )
+    scores = scores * score_scale(network, parameters, scalars)
+    at_points, at_times = np.array(at_points), np.array(at_times)
+    paths = replace(recorded.at(at_times), times=jnp.asarray(times))
+    return _Sampled(paths, scores[:, at_times], recorded.counts[:, at_points], scores[:, at_points], offsets)
+
+
+def _strata(times: np.ndarray, start: float, num_strata: int) -> np.ndarray:
+    """Limits of the strata: the start, every observation time, and equal parts between them no longer than horizon / num_strata."""
+    limits = np.concatenate([[start], times[times > start]])
+    parts = np.ceil(np.diff(limits) / (limits[-1] - start) * num_strata - 1e-9).astype(int)
+    pieces = [np.linspace(*ends, num + 1)[1:] for *ends, num in zip(limits[:-1], limits[1:], parts, strict=True)]
+    return np.concatenate([[start], *pieces])
+
+
+@partial(jax.jit, static_argnums=(0, 1, 5))
+def _fit(features: Features, scalars: Scalars, counts: jax.Array, step: float, parameters: Any, with_sources: bool) -> ValueModel:
+    return fit(features, scalars, counts, step, parameters, with_sources=with_sources)
+
+
+_moments = jax.jit(moments, static_argnums=(0, 1, 8))
+
+
+def _take_over(pilot: Ensemble, features: Features, scalars: Scalars) -> ValueModel:
+    if not isinstance(pilot.controls, Controls):
+        raise ValueError("expected as pilot an ensemble that dynkin_controls made; this one carries no value function")
+    if pilot.controls.features != features or pilot.controls.shift.shape != (len(scalars.names),):
+        raise ValueError("the pilot belongs to another network, to other parameters, or to another degree")
+    return pilot.controls.model
+
+
+def _check(num_paths: int, num_strata: int, num_pilot: int | None, num_batches: int, pilot: Any, options: dict) -> None:
+    if num_batches % 2 or num_batches < 4:
+        raise ValueError(f"expected an even number of batches ≥ 4, received num_batches={num_batches}")
+    if num_paths < 4 * num_batches:
+        raise ValueError(f"expected at least {4 * num_batches} paths (4 in each of {num_batches} batches), received num_paths={num_paths}")
+    if num_strata < 2:
+        raise ValueError(f"expected num_strata ≥ 2, received {num_strata}")
+    if num_pilot is not None and (pilot is not None or num_pilot < 16):
+        raise ValueError(f"expected num_pilot ≥ 16, and only where no pilot is given; received num_pilot={num_pilot}")
+    if options.get("clock", "time") != "time" or options.get("parameters_per_path", False):
+        raise ValueError("dynkin_controls works at physical times and with one set of parameters; use score_function for clock='events'")
