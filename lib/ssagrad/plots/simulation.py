@@ -1,52 +1,18 @@
-"""Figures: arrays in, figure out. Nothing is computed here beyond what drawing needs, and nothing is saved (see `publish`).
-
-One theme for the whole project, colours that survive greyscale and colour blindness, axes with units, every band explained in a legend.
-"""
+"""Figures of ensembles, laws and loss surfaces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
-try:
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-    from matplotlib.figure import Figure
-except ImportError as error:
-    raise ImportError("figures need seaborn and matplotlib: pip install 'ssagrad[plots]'") from error
-
-_PALETTE = sns.color_palette("colorblind")
-_INK = "#222222"
-_THEME = {
-    **sns.axes_style("ticks"),
-    **sns.plotting_context("notebook", font_scale=0.95),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-    "figure.dpi": 110,
-    "savefig.dpi": 160,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "svg.hashsalt": "ssagrad",
-    "figure.constrained_layout.use": True,
-}
+from ssagrad.plots.theme import INK, PALETTE, themed
 
 
-def _themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    @wraps(draw)
-    def themed(*arguments: Any, **options: Any) -> Figure:
-        with plt.rc_context(_THEME):
-            figure = draw(*arguments, **options)
-        plt.close(figure)  # shown once, by whoever receives it
-        return figure
-
-    return themed
-
-
-@_themed
+@themed
 def ensemble(
     times: Any, samples: Mapping[str, Any], *, exact: Mapping[str, Any] | None = None, num_shown: int = 6, time_unit: str = ""
 ) -> Figure:
@@ -58,18 +24,18 @@ def ensemble(
     figure, axes = plt.subplots(figsize=(7, 4))
     times = np.asarray(times)
     for index, (name, values) in enumerate(samples.items()):
-        values, colour = np.asarray(values), _PALETTE[index % len(_PALETTE)]
+        values, colour = np.asarray(values), PALETTE[index % len(PALETTE)]
         low, high = np.quantile(values, [0.05, 0.95], axis=0)
         axes.fill_between(times, low, high, color=colour, alpha=0.18, lw=0)
         axes.plot(times, values[:num_shown].T, color=colour, lw=0.6, alpha=0.6, drawstyle="steps-post")
         axes.plot(times, values.mean(0), color=colour, label=name)
         if exact and name in exact:
-            axes.plot(times, np.asarray(exact[name]), color=_INK, ls=(0, (4, 3)), lw=1.4)
+            axes.plot(times, np.asarray(exact[name]), color=INK, ls=(0, (4, 3)), lw=1.4)
     handles, labels = axes.get_legend_handles_labels()
     handles += [plt.Rectangle((0, 0), 1, 1, color="0.8"), plt.Line2D([], [], color="0.5", lw=0.6)]
     labels += ["90 % of the paths", "single paths"]
     if exact:
-        handles.append(plt.Line2D([], [], color=_INK, ls=(0, (4, 3)), lw=1.4))
+        handles.append(plt.Line2D([], [], color=INK, ls=(0, (4, 3)), lw=1.4))
         labels.append("exact mean")
     axes.legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set(xlabel=f"time{f' ({time_unit})' if time_unit else ''}", ylabel="molecules", xlim=(times.min(), times.max()))
@@ -88,7 +54,7 @@ class Law(NamedTuple):
     exact: Any
 
 
-@_themed
+@themed
 def laws(panels: Sequence[Law]) -> Figure:
     """Measured shares of paths (bars) on exact probabilities (dots), and below each how many standard errors they are apart."""
     figure, grid = plt.subplots(
@@ -97,15 +63,15 @@ def laws(panels: Sequence[Law]) -> Figure:
     for column, panel in enumerate(panels):
         values, exact = np.asarray(panel.values), np.asarray(panel.exact)
         top, bottom = grid[:, column]
-        top.bar(values, panel.measured, width=np.diff(values).min(), color=_PALETTE[0], alpha=0.45, lw=0, label="simulated paths")
-        top.plot(values, exact, ".", color=_INK, ms=4, label="exact law")
+        top.bar(values, panel.measured, width=np.diff(values).min(), color=PALETTE[0], alpha=0.45, lw=0, label="simulated paths")
+        top.plot(values, exact, ".", color=INK, ms=4, label="exact law")
         top.set_title(f"{'abcdefgh'[column]}   {panel.name}", loc="left", fontsize="medium")
         top.set_ylim(bottom=0)
         bottom.axhspan(-2, 2, color="0.9", lw=0)
         bottom.axhline(0, color="0.6", lw=0.8)
         with np.errstate(divide="ignore", invalid="ignore"):
             deviation = (np.asarray(panel.measured) - exact) / np.asarray(panel.standard_error)
-        bottom.plot(values, deviation, ".", color=_PALETTE[0], ms=3.5)
+        bottom.plot(values, deviation, ".", color=PALETTE[0], ms=3.5)
         bottom.set(xlabel=panel.axis, ylim=(-4.5, 4.5), yticks=(-4, -2, 0, 2, 4))
     grid[0, 0].set_ylabel("share of paths")
     grid[1, 0].set_ylabel("difference\n(st. errors)")
@@ -114,7 +80,7 @@ def laws(panels: Sequence[Law]) -> Figure:
     return figure
 
 
-@_themed
+@themed
 def z_scores(scores: Mapping[str, Any], *, limit: float) -> Figure:
     """z-scores of many exact comparisons, one row each, over the band that holds 95 % of them if the simulator is right.
 
@@ -124,11 +90,11 @@ def z_scores(scores: Mapping[str, Any], *, limit: float) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 0.42 * len(scores) + 1.1))
     axes.axvspan(-2, 2, color="0.9", lw=0, label="95 % expected here")
     for side in (-limit, limit):
-        axes.axvline(side, color=_INK, lw=1, ls=(0, (4, 3)), label=f"rejected beyond |z| = {limit:.1f}" if side > 0 else None)
+        axes.axvline(side, color=INK, lw=1, ls=(0, (4, 3)), label=f"rejected beyond |z| = {limit:.1f}" if side > 0 else None)
     for row, values in enumerate(scores.values()):
         values = np.asarray(values).ravel()
         spread = np.linspace(-0.22, 0.22, values.size)
-        colours = [_PALETTE[3] if abs(z) > limit else _PALETTE[0] for z in values]
+        colours = [PALETTE[3] if abs(z) > limit else PALETTE[0] for z in values]
         axes.scatter(np.clip(values, -8, 8), row + spread, s=11, c=colours, lw=0, alpha=0.8)
     axes.set(yticks=range(len(scores)), yticklabels=list(scores), xlabel="z-score: (simulated − exact) / standard error", xlim=(-8.4, 8.4), xticks=(-8, -4, -2, 0, 2, 4, 8))
     axes.set_ylim(len(scores) - 0.5, -0.5)
@@ -137,7 +103,7 @@ def z_scores(scores: Mapping[str, Any], *, limit: float) -> Figure:
     return figure
 
 
-@_themed
+@themed
 def survival(times: Any, curves: Mapping[str, tuple[Any, Any]], exact: Any, *, x_label: str) -> Figure:
     """Share of paths in which nothing has happened yet, with 2 standard errors, on the exact law that all curves share; logarithmic axis.
 
@@ -146,11 +112,11 @@ def survival(times: Any, curves: Mapping[str, tuple[Any, Any]], exact: Any, *, x
     """
     figure, axes = plt.subplots(figsize=(6, 3.8))
     for index, (label, (share, error)) in enumerate(curves.items()):
-        colour = _PALETTE[index]
+        colour = PALETTE[index]
         share, error = np.asarray(share), np.asarray(error)
         axes.fill_between(times, np.maximum(share - 2 * error, 1e-9), share + 2 * error, color=colour, alpha=0.3, lw=0)
         axes.plot(times, share, "osD^"[index], color=colour, ms=3.5, label=label)
-    axes.plot(times, exact, color=_INK, lw=1, ls=(0, (4, 3)), label="exact law")
+    axes.plot(times, exact, color=INK, lw=1, ls=(0, (4, 3)), label="exact law")
     axes.set(yscale="log", xlabel=x_label, ylabel="paths without an event yet", ylim=(3e-5, 1.4), xlim=(0, np.max(times)))
     axes.legend(title="band: 2 standard errors", loc="upper right")
     return figure
@@ -168,7 +134,7 @@ class Plane(NamedTuple):
     descents: Mapping[str, Any] = {}
 
 
-@_themed
+@themed
 def response_surfaces(planes: Sequence[Plane], *, loss_label: str, largest: float) -> Figure:
     """Loss over two parameters, darker where lower, optimum starred; descents from an open circle to a filled one.
 
@@ -185,7 +151,7 @@ def response_surfaces(planes: Sequence[Plane], *, loss_label: str, largest: floa
             axes.plot(*path.T, color=colour, lw=1.6, label=label)
             axes.plot(*path[0], "o", mfc="none", mec=colour, ms=7, mew=1.6)
             axes.plot(*path[-1], "o", color=colour, ms=6, mec="white", mew=0.6)
-        axes.plot(*plane.optimum, "*", color="white", ms=17, mec=_INK, mew=0.9)
+        axes.plot(*plane.optimum, "*", color="white", ms=17, mec=INK, mew=0.9)
         axes.set(xlabel=plane.x_label, ylabel=plane.y_label, xlim=(np.min(plane.x), np.max(plane.x)), ylim=(np.min(plane.y), np.max(plane.y)))
         axes.set_title("abcd"[column], loc="left", fontweight="bold")
         axes.locator_params(nbins=5)
@@ -196,7 +162,7 @@ def response_surfaces(planes: Sequence[Plane], *, loss_label: str, largest: floa
     return figure
 
 
-@_themed
+@themed
 def curves(
     panels: Sequence[tuple[Any, Mapping[str, tuple[Any, Any]]]], *, x_label: str, y_label: str, log_y: bool = False, band: str = "2 standard errors"
 ) -> Figure:
@@ -209,8 +175,8 @@ def curves(
     for column, (axes, (x, lines)) in enumerate(zip(grid[0], panels, strict=True)):
         for index, (label, (mean, half)) in enumerate(lines.items()):
             mean, half, style = np.asarray(mean), np.asarray(half), ["-", (0, (5, 2)), (0, (1, 1.2))][index % 3]
-            axes.fill_between(x, mean - half, mean + half, color=_PALETTE[index], alpha=0.22, lw=0)
-            axes.plot(x, mean, color=_PALETTE[index], ls=style, label=label)
+            axes.fill_between(x, mean - half, mean + half, color=PALETTE[index], alpha=0.22, lw=0)
+            axes.plot(x, mean, color=PALETTE[index], ls=style, label=label)
         axes.set(xlabel=x_label, yscale="log" if log_y else "linear")
         if len(panels) > 1:
             axes.set_title("abcd"[column], loc="left", fontweight="bold")
