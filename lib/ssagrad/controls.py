@@ -165,7 +165,7 @@ def _fit_halves(found: jax.Array, values: jax.Array) -> list[jax.Array]:
     num_paths = len(values)
 
     def solve(features, targets):
-        return least_squares(features.T)[0](targets)
+        return least_squares(features.T)(targets)
 
     other = [slice(num_paths // 2, num_paths // 2 + min(num_paths // 2, _FIT_PATHS)), slice(0, min(num_paths // 2, _FIT_PATHS))]
     return [jax.vmap(solve)(found[..., rows], jnp.moveaxis(values[rows], 1, 0)) for rows in other]

@@ -20,7 +20,7 @@ from ssagrad.features import Features
 from ssagrad.score import Scalars, slopes
 
 _MOST_STATES, _SOURCE_STATES, _BLOCK = 2**17, 4096, 2048  # of the pilot that enter the fit, at most
-_RIDGE = 3e-4  # of the standardised columns; its square is what single precision still resolves
+_SMALLEST = 3e-5  # singular value of the features, relative to the largest, that single precision still resolves
 
 
 class ValueModel(NamedTuple):
@@ -77,7 +77,7 @@ def fit(features: Features, scalars: Scalars, pilot: jax.Array, step: Any, param
 
     # a few states make the features orthonormal (which single precision needs), and show what the derivatives of the generator do
     action = act(features, scalars, location, scale, tuple(states[:, few]), parameters)
-    solve, root = least_squares(action.features.T)
+    solve = least_squares(action.features.T)
     size, num_scalars = features.size, len(scalars.names)
     sources = jnp.zeros((num_scalars, size, size), variables.dtype)
     if with_sources:
@@ -86,13 +86,14 @@ def fit(features: Features, scalars: Scalars, pilot: jax.Array, step: Any, param
 
     # all states teach the transition
     def products(part):
-        now, then = (root.T @ of_states(counts) for counts in part)
+        now, then = (solve.root.T @ of_states(counts) for counts in part)
         return now @ now.T, now @ then.T
 
     blocks = [jnp.moveaxis(part[:, : part.shape[1] // _BLOCK * _BLOCK].reshape(len(part), -1, _BLOCK), 1, 0) for part in (states, later)]
     gram, cross = jax.tree.map(lambda part: part.sum(0), lax.map(products, tuple(blocks)))
-    orthonormal = jnp.linalg.solve(gram + _RIDGE**2 * jnp.trace(gram) / size * jnp.eye(size, dtype=gram.dtype), cross)
-    transition = root @ orthonormal @ jnp.linalg.inv(root)
+    unused = jnp.diag((jnp.diagonal(gram) == 0).astype(gram.dtype))
+    orthonormal = jnp.linalg.solve(gram + unused, cross)
+    transition = solve.root @ orthonormal @ solve.unroot
     return ValueModel(location, scale, transition, sources, solve(states[:, few].T), jnp.asarray(step, variables.dtype))
 
 
@@ -106,16 +107,31 @@ def _pairs(pilot: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
     return tuple(jnp.concatenate([part, part[:, :missing]], axis=1) for part in found)
 
 
-def least_squares(columns: jax.Array) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
-    """A function that solves min |columns c − targets|² + ridge for targets [N, K] (QR of the columns [N, J], scaled to one size), and the
-    matrix [J, J] that makes the columns orthonormal."""
+class LeastSquares(NamedTuple):
+    """min |columns c − targets|² over the directions that the columns [N, J] really span.
+
+    root: makes the columns orthonormal there, 0 elsewhere [J, J]. unroot: its pseudo-inverse. rotated: the orthonormal columns [N, J].
+    """
+
+    root: jax.Array
+    unroot: jax.Array
+    rotated: jax.Array
+
+    def __call__(self, targets: jax.Array) -> jax.Array:
+        """Coefficients [J, K] of targets [N, K]."""
+        return self.root @ (self.rotated.T @ targets)
+
+
+def least_squares(columns: jax.Array) -> LeastSquares:
+    """The solver for columns [N, J], which are scaled to one size first; by QR and the singular values of R."""
     size = jnp.sqrt((columns**2).mean(0))
     size = jnp.where(size > 0, size, 1)
-    number, width = columns.shape
-    ridge = _RIDGE * jnp.sqrt(jnp.asarray(number, columns.dtype)) * jnp.eye(width, dtype=columns.dtype)
-    q, r = jnp.linalg.qr(jnp.concatenate([columns / size, ridge]))
-    root = jax.scipy.linalg.solve_triangular(r, jnp.eye(width, dtype=columns.dtype)) / size[:, None]
-    return lambda targets: root @ (q[:number].T @ targets), root
+    q, r = jnp.linalg.qr(columns / size)
+    left, singular, right = jnp.linalg.svd(r, full_matrices=False)
+    kept = singular > _SMALLEST * singular[0]
+    inverse = jnp.where(kept, 1 / jnp.where(kept, singular, 1), 0)
+    root = right.T * inverse / size[:, None]
+    return LeastSquares(root, jnp.where(kept, singular, 0)[:, None] * right * size, jnp.where(kept, q @ left, 0))
 
 
 def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, num_lags: int) -> tuple[jax.Array, jax.Array]:

@@ -9,7 +9,27 @@ The derivative sits in the weights or in the counts; rows may be added whose wei
 derivatives are estimated. One estimator per file, named like the method.
 """
 
+from ssagrad.estimators.alternative_path import alternative_path
+from ssagrad.estimators.comparison import compare, show
+from ssagrad.estimators.coupled_difference import coupled_difference
+from ssagrad.estimators.dynkin_controls import dynkin_controls
+from ssagrad.estimators.forked_path import forked_path
+from ssagrad.estimators.gumbel_softmax import gumbel_softmax
+from ssagrad.estimators.propensity_straight_through import propensity_straight_through
 from ssagrad.estimators.score_function import score_function
-from ssagrad.estimators.smoothing import polyak_smoothing
+from ssagrad.estimators.smoothing import polyak_smoothing, reinforce, rloo
 
-__all__ = ["polyak_smoothing", "score_function"]
+__all__ = [
+    "alternative_path",
+    "compare",
+    "coupled_difference",
+    "dynkin_controls",
+    "forked_path",
+    "gumbel_softmax",
+    "polyak_smoothing",
+    "propensity_straight_through",
+    "reinforce",
+    "rloo",
+    "score_function",
+    "show",
+]

@@ -1,4 +1,4 @@
-"""Polyak smoothing: the contract, and its gradient where the answer is known."""
+"""Gaussian smoothing (Polyak, REINFORCE, RLOO): the contract, and gradients where the answer is known."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 from support import assert_mean
 
 from ssagrad import Network, simulate
-from ssagrad.estimators import polyak_smoothing
+from ssagrad.estimators import polyak_smoothing, reinforce, rloo
 
 BIRTH = Network.from_text("0 -> X @ birth")
 TIMES = np.array([1.0, 2.0])
@@ -71,6 +71,48 @@ def test_array_parameters_and_decode():
         return polyak_smoothing(jax.random.key(1), BIRTH, theta, {}, TIMES, num_paths=200, sigma=0.1, decode=decode).mean("X")[1]
 
     assert jax.grad(loss)(jnp.array([2.0, 3.0])).shape == (2,)
+
+
+@pytest.mark.parametrize(("estimator", "largest"), [(reinforce, 0.08), (rloo, 0.03)])
+def test_weighted_clouds_are_unbiased_for_a_linear_mean(estimator, largest):
+    """d E X(2) / dk = 2 from paths at random k. Without a baseline the mean itself, 20, is noise: σ = 2 of k = 10 leaves more than twice the error."""
+
+    def mean(birth, key):
+        return estimator(key, BIRTH, {"birth": birth}, {}, TIMES, num_paths=8, sigma=2.0).mean("X")[1]
+
+    samples = jax.jit(jax.vmap(jax.grad(mean), in_axes=(None, 0)))(10.0, jax.random.split(jax.random.key(6), 4000))
+    assert_mean(samples, 2.0, largest_standard_error=largest)
+    assert samples.std() / np.sqrt(4000) > largest / 2
+
+
+@pytest.mark.parametrize("estimator", [reinforce, rloo])
+def test_clouds_have_one_path_for_each_direction(estimator):
+    """All rows weigh 1, at n different parameters; terms carry the samples of the gradient, and their mean is the gradient."""
+
+    def terms_and_mean(birth):
+        paths = estimator(jax.random.key(7), BIRTH, {"birth": birth}, {}, TIMES, num_paths=50, sigma=0.5)
+        assert np.array_equal(jax.lax.stop_gradient(paths.weights), np.ones((50, 2)))
+        return paths.terms(paths.samples("X")), paths.mean("X")
+
+    samples, gradient = jax.jacfwd(terms_and_mean)(5.0)
+    assert samples.shape == (50, 2) and np.allclose(samples.mean(0), gradient, rtol=1e-4)
+
+
+def test_terms_of_pairs_are_one_per_pair():
+    """Reference and perturbed row of Polyak smoothing make one independent sample."""
+
+    def terms(birth):
+        paths = ensemble(birth)
+        return paths.terms(paths.samples("X"))
+
+    paths, slopes = ensemble(5.0), jax.jacfwd(terms)(5.0)
+    difference = np.asarray(paths.counts[50:, :, 0] - paths.counts[:50, :, 0])
+    assert slopes.shape == (50, 2) and np.array_equal(abs(slopes) > 1e-4, difference != 0)
+
+
+def test_a_baseline_needs_two_paths():
+    with pytest.raises(ValueError, match="at least 2 paths, received 1"):
+        rloo(jax.random.key(0), BIRTH, {"birth": 1.0}, {}, TIMES, num_paths=1, sigma=0.1)
 
 
 def test_bad_sigma_is_refused():

@@ -1,0 +1,237 @@
+"""Straight-through tangents: exact paths whose counts carry the derivative of a relaxed choice of reaction and of the waiting times.
+
+The tangent D of the counts x and the tangent dt of the time of the next event follow a path in forward mode. With slopes
+∂a_r + ∇a_r · D of the propensities, soft choice y and its sensitivity v (`soft_share`, over its sum), an event and a stay of length h add
+
+    D += Σ_r ν_r (v_r (∂a_r + ∇a_r · D) − y_r Σ_s v_s (∂a_s + ∇a_s · D)),   dt −= h Σ_r (∂a_r + ∇a_r · D) / Σ_r a_r
+
+and the integral of the counts ∫ x ds moves with both: by h D during a stay, by −ν dt at an event. Off the lattice of whole counts, a
+propensity goes on as the function it is written as (for mass action, the falling factorial).
+
+References: Bengio, Léonard and Courville 2013, arXiv:1308.3432; Jang, Gu and Poole 2017, arXiv:1611.01144; Burger et al. 2026,
+arXiv:2604.02121.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import Literal
+
+from ssagrad.ensemble import Ensemble
+from ssagrad.kernel import Accumulator, Step
+from ssagrad.network import Network
+from ssagrad.score import Scalars, derivatives, flat_shift, scalars_of
+from ssagrad.simulate import check_times, simulate_with
+
+
+class Windows(NamedTuple):
+    """Where the paths are observed: a grid that holds the wanted times (at `now`) and the edges of the window around each of them.
+
+    opens, closes: position of the edges in the grid, + 1 (0: the start). widths: from edge to edge [T]; 1 for a window of no width.
+    """
+
+    grid: np.ndarray
+    now: np.ndarray
+    opens: np.ndarray
+    closes: np.ndarray
+    widths: np.ndarray
+
+
+def check_options(mode: str, temperature: float | None, cutoff: float | None, **options: Any) -> None:
+    """Raises ValueError for options that do not fit together."""
+    if mode not in ("forward", "reverse"):
+        raise ValueError(f"expected mode among ['forward', 'reverse'], received '{mode}'")
+    if temperature is not None and not 0 < temperature < np.inf:
+        raise ValueError(f"expected a temperature > 0, received {temperature}")
+    if options.get("clock") == "events":
+        if cutoff is not None:
+            raise ValueError(f"clock='events' needs no cutoff (counts after so many events are smooth already), received {cutoff}")
+    elif cutoff is None or not 0 < cutoff < np.inf:
+        raise ValueError(f"expected a cutoff > 0, the width in time over which the derivative of counts is averaged, received {cutoff}")
+    if "event_counts" in options.get("record", ()):
+        raise ValueError("event_counts carry no derivative here; write the reaction with a product of its own that counts it, and use its counts")
+    if mode == "reverse" and options.get("max_events") is None:
+        raise ValueError("mode='reverse' runs a fixed number of steps: give it max_events, enough for the longest path (and half a cutoff more)")
+
+
+def forward_paths(
+    key: jax.Array,
+    network: Network,
+    parameters: Any,
+    initial_counts: Any,
+    times: Any,
+    *,
+    temperature: float | None,
+    cutoff: float | None,
+    waiting_times: bool,
+    **options: Any,
+) -> Ensemble:
+    """`simulate`, with straight-through tangents in counts and time integrals (no temperature: through normalised propensities)."""
+    per_path = options.get("parameters_per_path", False)
+    scalars = scalars_of(parameters, per_path=per_path)
+    jump_chain = options.get("clock") == "events"
+    accumulator = tangents_accumulator(network, scalars, temperature, waiting_times, jump_chain)
+    centre = jax.lax.stop_gradient(parameters)
+    windows = None if jump_chain else windows_around(times, cutoff, options.get("start_time", 0.0))
+    grid = times if jump_chain else windows.grid
+    paths, (tangents,) = simulate_with((accumulator,), key, network, centre, initial_counts, grid, **options)
+    size = len(network.species) * len(scalars.names)
+    if jump_chain:
+        of_counts, of_integrals = tangents[..., :size], tangents[..., -size:]
+    else:
+        of_counts, of_integrals = local_averages(tangents[..., -size:], windows), tangents[:, windows.now, -size:]
+        paths = paths.at(windows.now)
+    of_counts, of_integrals = (columns.reshape(*paths.counts.shape, -1) for columns in (of_counts, of_integrals))
+    shift = flat_shift(parameters, of_counts.dtype, per_path=per_path)
+    carried = {"counts": attach(paths.counts, of_counts, shift)}
+    if paths.time_integrals is not None:
+        carried["time_integrals"] = attach(paths.time_integrals, of_integrals, shift)
+    return paths.replace(**carried)
+
+
+def windows_around(times: Any, width: float, start: float) -> Windows:
+    """Windows of a width around the times, narrower where they would open before the start (so that each has its time in the middle)."""
+    check_times(times, start)
+    wanted = np.asarray(times, np.float64).reshape(-1)
+    half = np.minimum(width / 2, wanted - start)
+    decimals = 9 - int(np.floor(np.log10(max(np.ptp(wanted), width))))  # so that edges which coincide but for rounding are one
+    opens = np.where(half < width / 2, start, np.maximum(np.round(wanted - half, decimals), start))
+    closes = np.where(half > 0, np.round(wanted + half, decimals), start)
+    grid = np.unique(np.concatenate([wanted, opens[opens > start], closes[closes > start]]))
+    opens, closes = (np.where(edges > start, np.searchsorted(grid, edges) + 1, 0) for edges in (opens, closes))
+    edges = np.concatenate([[start], grid])
+    widths = edges[closes] - edges[opens]
+    return Windows(grid, np.searchsorted(grid, wanted), opens, closes, np.where(widths > 0, widths, 1.0))
+
+
+@jax.jit
+def local_averages(integrals: jax.Array, windows: Windows) -> jax.Array:
+    """Averages over the windows [n, T, K] from the integrals up to each time of their grid [n, G, K]."""
+
+    def up_to(edges):
+        return jnp.where((edges > 0)[None, :, None], integrals[:, jnp.maximum(edges - 1, 0)], 0)
+
+    return (up_to(windows.closes) - up_to(windows.opens)) / windows.widths.astype(integrals.dtype)[None, :, None]
+
+
+@jax.custom_jvp
+def attach(values: jax.Array, jacobian: jax.Array, shift: jax.Array) -> jax.Array:
+    """Values [n, T, S] that carry Σ_p jacobian_p dθ_p as their derivative: jacobian [n, T, S, P], shift [P] or [n, P]."""
+    return values
+
+
+@attach.defjvp
+def _attach_jvp(primals: tuple, tangents: tuple) -> tuple:
+    values, jacobian, _ = primals
+    return values, jnp.einsum("ntsp,np->nts" if tangents[2].ndim == 2 else "ntsp,p->nts", jacobian, tangents[2])
+
+
+@cache
+def tangents_accumulator(network: Network, scalars: Scalars, temperature: float | None, waiting_times: bool, jump_chain: bool) -> Accumulator:
+    """Columns: tangents of the counts [S · P], of the time of the next event [P], and of the time integrals [S · P]."""
+    num_species, num_scalars = len(network.species), len(scalars.names)
+    of_species, of_scalars = _readers(network, scalars)
+    changes = network.stoichiometry
+
+    def increments(values: tuple, step: Step) -> tuple:
+        # What several columns need ends in a division wherever it can, because XLA repeats all cheaper operations in each of their uses.
+        zeros, never = jnp.zeros_like(step.duration), jnp.full_like(step.duration, jnp.inf)
+        hits = [lax.abs(step.reaction - r) < 0.5 for r in range(len(network.reactions))]
+        jumps = [combine(column, [hit.astype(zeros.dtype) for hit in hits]) for column in changes.T]
+        total = sum(step.propensities)
+        exponentials = step.exponentials or [zeros] * len(hits)
+        first = sum(lax.select(hit, e, zeros) for hit, e in zip(hits, exponentials, strict=True)) / lax.select(total > 0, total, never)
+        soft = [soft_share(a, hit, e, first, temperature) for a, hit, e in zip(step.propensities, hits, exponentials, strict=True)]
+        shares, sensitivities = zip(*soft, strict=True)
+        norm = lax.select(step.reaction < len(hits) - 0.5, sum(shares), never)
+        drift = [combine(column, shares) for column in changes.T]
+        in_counts = _slopes_in_counts(network, of_species, step)
+        columns = []
+        for p in range(num_scalars):
+            tangent = values[p : num_species * num_scalars : num_scalars]
+            in_scalar = derivatives(network, scalars, p, of_scalars[p], step.counts, step.parameters, step.per_path)
+            slopes = dict(zip(of_scalars[p], in_scalar, strict=True))
+            for (r, s), slope in in_counts.items():
+                slopes[r] = slopes.get(r, 0) + slope * tangent[s]
+            moves = [sensitivities[r] * slopes[r] if r in slopes else zeros for r in range(len(hits))]
+            mean_move = sum(moves) / norm
+            of_counts = [(combine(column, moves) - drift[s] * mean_move) * (1 / norm) for s, column in enumerate(changes.T)]
+            delay = -step.duration * sum(slopes.values(), zeros) / lax.select(total > 0, total, never) if waiting_times else zeros
+            late = values[num_species * num_scalars + p] + delay
+            shifts = [x * delay for x in step.counts] if jump_chain else [-jump * late for jump in jumps]
+            columns.append((*of_counts, delay, *(step.duration * d + shift for d, shift in zip(tangent, shifts, strict=True))))
+        return tuple(column for row in zip(*columns, strict=True) for column in row)
+
+    return Accumulator(
+        size=lambda _: (2 * num_species + 1) * num_scalars,
+        increments=increments,
+        compensated=False,
+        num_exponentials=lambda _: 0 if temperature is None else len(network.reactions),
+    )
+
+
+def soft_share(
+    propensity: jax.Array, hit: jax.Array, exponential: jax.Array, first: jax.Array, temperature: float | None
+) -> tuple[jax.Array, jax.Array]:
+    """Share w of a reaction in the relaxed choice y = w / Σ w, and its derivative in the propensity a.
+
+    With a temperature τ: y = softmax((ln a + g)/τ), for Gumbel noise g that makes the reaction that fired (`hit`) the largest. It comes from a race
+    of exponential clocks: the winner arrives `first`, any other reaction E / a later, and w = (first arrival / arrival)^(1/τ). A reaction that is
+    impossible (a = 0) has no gradient. Without a temperature: w = a.
+    """
+    if temperature is None:
+        return propensity, jnp.ones_like(propensity)
+    closeness = propensity * first / (propensity * first + exponential)
+    share = _power(lax.select(hit, jnp.ones_like(propensity), closeness), 1 / temperature)
+    return share, share / lax.select(propensity > 0, temperature * propensity, jnp.full_like(propensity, jnp.inf))
+
+
+def _power(value: jax.Array, exponent: float) -> jax.Array:
+    whole = round(exponent)
+    return lax.integer_pow(value, whole) if abs(exponent - whole) < 1e-6 and whole <= 32 else lax.exp(exponent * lax.log(value))
+
+
+def combine(coefficients: np.ndarray, terms: list[jax.Array]) -> jax.Array | float:
+    """Σ c_r term_r without the terms that are not there."""
+    parts = [float(c) * term if c != 1 else term for c, term in zip(coefficients, terms, strict=True) if c and term is not None]
+    return sum(parts) if parts else 0.0
+
+
+def _slopes_in_counts(network: Network, readers: tuple[tuple[int, ...], ...], step: Step) -> dict[tuple[int, int], jax.Array]:
+    """∂a_r/∂x_s of all reactions r that read species s, arrays over the lanes [n]."""
+    slopes = {}
+    for s, reactions in enumerate(readers):
+
+        def of_one_path(counts, parameters, s=s, reactions=reactions):
+            direction = tuple(jnp.full_like(x, float(i == s)) for i, x in enumerate(counts))
+            return jax.jvp(lambda x: network.rates(x, parameters, only=reactions), (counts,), (direction,))[1]
+
+        values = jax.vmap(of_one_path, in_axes=(0, 0 if step.per_path else None))(step.counts, step.parameters)
+        slopes |= {(r, s): value.astype(step.duration.dtype) for r, value in zip(reactions, values, strict=True)}
+    return slopes
+
+
+@cache
+def _readers(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """The reactions whose propensity varies with each species, and with each scalar parameter (found in its program, not by values)."""
+    leaves = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in scalars.shapes]
+    counts = tuple(jax.ShapeDtypeStruct((), jnp.float32) for _ in network.species)
+    jaxpr = jax.make_jaxpr(lambda counts, leaves: network.rates(counts, scalars.structure.unflatten(leaves)))(counts, leaves).jaxpr
+    sources = {variable: frozenset([i]) for i, variable in enumerate(jaxpr.invars)}
+
+    def behind(variables):
+        return frozenset().union(*(sources.get(v, ()) for v in variables if not isinstance(v, Literal)))
+
+    for equation in jaxpr.eqns:  # what is compared has no slope
+        sources |= {v: behind(equation.invars) for v in equation.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)}
+    reads = [behind([variable]) for variable in jaxpr.outvars]
+    readers = [tuple(r for r, inputs in enumerate(reads) if i in inputs) for i in range(len(jaxpr.invars))]
+    num_species = len(network.species)
+    of_scalars = [of_leaf for of_leaf, shape in zip(readers[num_species:], scalars.shapes, strict=True) for _ in np.ndindex(*shape)]
+    return tuple(readers[:num_species]), tuple(of_scalars)
