@@ -2,6 +2,7 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." is passed on to the program that a target starts.
 
 PROFILE ?= quick
+BENCH ?= simulation
 RUN = .venv/bin/python -m ssagrad
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce test lab check sync bench lock clean
@@ -32,12 +33,12 @@ check: setup ## Say which results are older than what they were made from
 sync: setup ## Make the .ipynb twins of notebooks/*.py
 	@$(RUN) sync
 
-bench: setup ## Measure the simulator beside its peers, which get an environment of their own (.venv-bench)
+bench: setup ## Measure speed beside peers, which get an environment of their own (BENCH=gradients: cost of gradients)
 	@[ -x .venv-bench/bin/python ] || .venv/bin/python -m venv .venv-bench
 	@.venv/bin/python -m uv pip install --quiet --python .venv-bench/bin/python --constraint requirements.lock --editable '.[bench]' || \
 	  .venv-bench/bin/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]' || \
 	  .venv-bench/bin/python -m pip install --quiet --constraint requirements.lock --editable .
-	@.venv-bench/bin/python benchmarks/simulation.py $(ARGS)
+	@.venv-bench/bin/python benchmarks/$(BENCH).py $(ARGS)
 
 lock: setup ## Renew requirements.lock from the ranges in pyproject.toml
 	@.venv/bin/python -m uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \

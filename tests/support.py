@@ -1,4 +1,4 @@
-"""What the tests share: one rule for agreement with an exact value, and simulators that are wrong on purpose.
+"""What the tests share: one rule for agreement with an exact value, and simulators and an estimator that are wrong on purpose.
 
 The rule. With z = (mean − exact)/standard error, a single claim holds if |z| < 4. A claim about m values at once (times, species) holds
 if all |z| stay below the limit that m normal numbers keep with the same probability as one keeps below 4 (Bonferroni). Keys are literal and
@@ -14,6 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssagrad import Ensemble, simulate
+from ssagrad.coupling import rate_slopes
+from ssagrad.estimators import score_function
+from ssagrad.score import add_to_weights, flat_shift, waiting_since_last_event
+from ssagrad.simulate import simulate_with
 
 LIMIT = 4.0
 FALSE_ALARM = 2 * NormalDist().cdf(-LIMIT)
@@ -99,7 +103,7 @@ def assert_continuous(samples, distribution_function):
     assert distance < limit, f"Kolmogorov–Smirnov distance {distance:.4f}, expected below {limit:.4f}"
 
 
-# Negative controls: simulators that are wrong in ways in which real ones have been. Each is called as `simulate` is.
+# Negative controls: simulators and an estimator that are wrong in ways in which real ones have been. Each is called as `simulate` is.
 
 
 def death_rate_low(key, network, parameters, initial_counts, times, *, num_paths):
@@ -164,3 +168,13 @@ def _plain_direct_method(key, network, parameters, initial_counts, times, num_pa
     counts = jnp.asarray(np.stack(recorded, axis=1), jnp.float32)
     none = jnp.zeros(num_paths, bool)
     return Ensemble(jnp.asarray(times), counts, jnp.ones(counts.shape[:2]), none.astype(jnp.int32), none, species=network.species)
+
+
+def forgetful_score_function(key, network, parameters, initial_counts, times, *, num_paths):
+    """A score function whose score leaves out the unfinished waiting time before each observation (stochastix; peers 5.2)."""
+    right = score_function(key, network, parameters, initial_counts, times, num_paths=num_paths)
+    centre = jax.lax.stop_gradient(parameters)
+    paths, (waiting,) = simulate_with((waiting_since_last_event(),), jax.random.clone(key), network, centre, initial_counts, times, num_paths=num_paths)
+    states = paths.counts.reshape(-1, len(network.species))
+    slopes = rate_slopes(network, states, centre).sum(1).reshape(*paths.weights.shape, -1)
+    return replace(right, weights=add_to_weights(right.weights, waiting * slopes, flat_shift(parameters, jnp.float32)))

@@ -24,7 +24,7 @@ from jax import lax
 
 from ssagrad.features import Features
 from ssagrad.score import Scalars
-from ssagrad.value_model import ValueModel, act, coefficients, least_squares
+from ssagrad.value_model import ValueModel, act, coefficients, least_squares, polynomials
 
 _FIT_PATHS = 1024  # paths that fit the coefficients of an observable
 
@@ -36,15 +36,15 @@ class Controls:
 
     Attributes:
         model: the value functions' evolution.
-        plain: [B, W, 4, J], of (∂_t + L) V for each cubic basis function of time and feature, integrated over the stratum.
+        plain: [B, W, 4, J], of (∂_t + L) V for each polynomial in time and feature, integrated over the stratum.
         scored: the same times the centred score, plus Γ_p φ [B, W, P, 4, J].
         rewards: of φ times 1 and times the centred score, integrated over the stratum [B, W, 1 + P, J].
         start: mean features of the initial states [B, J].
         nodes: limits of the strata [W + 1], the start first.
-        scores: score of each path at each observation time [n, T, P].
+        scores: score of each path at each observation time [n, T, P]. times: of the observations [T].
         shift: θ − stop_gradient(θ) [P].
         parameters: θ without derivative.
-        features: φ. num_lags: steps of the model up to the longest lag.
+        features: φ.
     """
 
     model: ValueModel
@@ -54,29 +54,47 @@ class Controls:
     start: jax.Array
     nodes: jax.Array
     scores: jax.Array
+    times: jax.Array
     shift: jax.Array
     parameters: Any
     features: Features = field(metadata={"static": True})
-    num_lags: int = field(metadata={"static": True})
 
     def terms(self, values: jax.Array, counts: jax.Array, times: jax.Array) -> jax.Array:
         """Independent terms [B, T, ...] whose mean is the expectation of values [n, T, ...] at states [n, T, S], with its derivative."""
         fixed = lax.stop_gradient(values.reshape(*values.shape[:2], -1))
-        mean, gradient = _controlled(self, fixed, counts, times)
+        with jax.default_matmul_precision("highest"):
+            mean, gradient = _controlled(self, fixed, counts, times)
         shape = (len(mean), *values.shape[1:])
         plain = values.reshape(len(mean), -1, *values.shape[1:]).mean(1)  # whose value cancels: it hands on the values' own derivative
         return plain - lax.stop_gradient(plain) + (mean + gradient @ self.shift).reshape(shape)
 
     def integral_terms(self, integrals: jax.Array, times: jax.Array) -> jax.Array:
         """The same for the time integrals of all species [n, T, S]: terms [B, T, S]."""
-        mean, gradient = _controlled_integrals(self, integrals, times)
+        with jax.default_matmul_precision("highest"):
+            mean, gradient = _controlled_integrals(self, integrals, times)
         return mean + gradient @ self.shift
 
 
-def average_features(features: Features, model: ValueModel, counts: jax.Array, parameters: Any, num_paths: int, num_batches: int) -> jax.Array:
+    def value_function(self, values: jax.Array, counts: jax.Array, states: jax.Array) -> jax.Array:
+        """V(x, t) at the limits of the strata up to the last observation [W + 1, m, K], to look at.
+
+        Args:
+            values: of the observable on the paths at the last time [n, K]. counts: of the paths then [n, S]. states: x [m, S].
+        """
+        found = _features_at(self, counts[:, None])
+        start = _fit_halves(found, values[:, None])[0][0]
+        at = jnp.full(values.shape[-1], len(self.nodes) - 1)
+        tables, first = coefficients(self.model, start, jnp.zeros_like(start), at)
+        ends = jnp.concatenate([first[:1], tables[:, 1, 0]])
+        here = _evaluate(self.features, self.model, tuple(states.T), self.parameters)
+        return jnp.einsum("jm,wjk->wmk", here, ends)
+
+
+def average_features(features: Features, model: ValueModel, counts: jax.Array, parameters: Any, num_batches: int) -> jax.Array:
     """Batch means [B, J] of the features of the initial counts, [S] or [n, S]."""
-    states = tuple(jnp.broadcast_to(counts, (num_paths, counts.shape[-1])).T)
-    return _evaluate(features, model, states, parameters).reshape(features.size, num_batches, -1).mean(-1).T
+    rows = counts.reshape(-1, counts.shape[-1])
+    means = _evaluate(features, model, tuple(rows.T), parameters).reshape(features.size, -1, max(1, len(rows) // num_batches)).mean(-1).T
+    return jnp.broadcast_to(means, (num_batches, features.size))
 
 
 def _evaluate(features: Features, model: ValueModel, states: tuple, parameters: Any) -> jax.Array:
@@ -103,8 +121,9 @@ def moments(
         states, score, offset, width = block
         counts = tuple(states[:, s] for s in range(states.shape[1]))
         action = act(features, scalars, model.location, model.scale, counts, parameters)
-        basis, speed = _hermite(offset, width)
-        centred = (score - score.mean(0)).T * (size / (size - 1))
+        basis, speed = polynomials(offset)
+        speed = speed / width
+        centred = (score - score.mean(0, keepdims=True)).T * (size / (size - 1))
         weights = jnp.concatenate([jnp.ones_like(centred[:1]), centred])
         by_basis, by_speed = (weights[:, None] * part[None] for part in (basis, speed))
         share = width / size
@@ -117,28 +136,21 @@ def moments(
     return tuple(part.reshape(num_batches, num_strata, *part.shape[1:]) for part in found)
 
 
-def _hermite(u: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cubic Hermite functions of u in [0, 1] for value and slope × width at either end [4, n], and their derivatives in time."""
-    basis = jnp.stack([(1 + 2 * u) * (1 - u) ** 2, u * (1 - u) ** 2, u**2 * (3 - 2 * u), u**2 * (u - 1)])
-    speed = jnp.stack([6 * u * (u - 1), (1 - u) * (1 - 3 * u), 6 * u * (1 - u), u * (3 * u - 2)]) / width
-    return basis, speed
-
-
 @jax.jit
 def _controlled(controls: Controls, values: jax.Array, counts: jax.Array, times: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Batch means [B, T, K] and gradients [B, T, K, P] of values [n, T, K]: controlled, and blended with the plain ones."""
-    num_batches = len(controls.plain)
+    num_batches, scores = len(controls.plain), _scores_at(controls, times)
     found = _features_at(controls, counts)
     fitted = _fit_halves(found, values)
     batches = []
     for half, start in enumerate(fitted):  # [T, J, K], from the other half of the paths
         rows = _half(len(values), half)
         rest = values[rows] - jnp.einsum("tjn,tjk->ntk", found[..., rows], start)
-        parts = _plain(rest, controls.scores[rows], num_batches // 2)
+        parts = _plain(rest, scores[rows], num_batches // 2)
         modelled = _from_model(controls, start, jnp.zeros_like(start), times, half)
         batches.append(jax.tree.map(jnp.add, parts, modelled))
     controlled = jax.tree.map(lambda *halves: jnp.concatenate(halves), *batches)
-    return jax.tree.map(_blend, _plain(values, controls.scores, num_batches), controlled)
+    return jax.tree.map(_blend, _plain(values, scores, num_batches), controlled)
 
 
 @jax.jit
@@ -147,7 +159,7 @@ def _controlled_integrals(controls: Controls, integrals: jax.Array, times: jax.A
     reward = jnp.broadcast_to(controls.model.species, (len(times), *controls.model.species.shape))
     halves = [_from_model(controls, jnp.zeros_like(reward), reward, times, half) for half in (0, 1)]
     controlled = jax.tree.map(lambda *parts: jnp.concatenate(parts), *halves)
-    return jax.tree.map(_blend, _plain(integrals, controls.scores, len(controls.plain)), controlled)
+    return jax.tree.map(_blend, _plain(integrals, _scores_at(controls, times), len(controls.plain)), controlled)
 
 
 def _half(number: int, half: int) -> slice:
@@ -155,9 +167,14 @@ def _half(number: int, half: int) -> slice:
 
 
 def _features_at(controls: Controls, counts: jax.Array) -> jax.Array:
-    """Features at the observations [T, J, n]."""
+    """Orthonormal features at the observations [T, J, n]."""
     by_time = jnp.moveaxis(counts, 1, 0)
-    return lax.map(lambda states: _evaluate(controls.features, controls.model, tuple(states.T), controls.parameters), by_time)
+    return lax.map(lambda states: controls.model.root.T @ _evaluate(controls.features, controls.model, tuple(states.T), controls.parameters), by_time)
+
+
+def _scores_at(controls: Controls, times: jax.Array) -> jax.Array:
+    """Scores at some of the observation times [n, T', P]."""
+    return controls.scores[:, jnp.argmin(jnp.abs(times[:, None] - controls.times[None]), axis=1)]
 
 
 def _fit_halves(found: jax.Array, values: jax.Array) -> list[jax.Array]:
@@ -165,7 +182,8 @@ def _fit_halves(found: jax.Array, values: jax.Array) -> list[jax.Array]:
     num_paths = len(values)
 
     def solve(features, targets):
-        return least_squares(features.T)(targets)
+        found = least_squares(features.T)
+        return found.root @ found(targets)
 
     other = [slice(num_paths // 2, num_paths // 2 + min(num_paths // 2, _FIT_PATHS)), slice(0, min(num_paths // 2, _FIT_PATHS))]
     return [jax.vmap(solve)(found[..., rows], jnp.moveaxis(values[rows], 1, 0)) for rows in other]
@@ -181,45 +199,21 @@ def _plain(values: jax.Array, scores: jax.Array, num_batches: int) -> tuple[jax.
 
 def _from_model(controls: Controls, start: jax.Array, reward: jax.Array, times: jax.Array, half: int) -> tuple[jax.Array, jax.Array]:
     """What the value function of observables with coefficients and rewards [T, J, K] adds to the mean and to the gradient."""
-    model, num_batches = controls.model, len(controls.plain)
-    batch = _half(num_batches, half)
+    batch = _half(len(controls.plain), half)
     num_times, size, number = start.shape
     begin, on_way = (jnp.moveaxis(part, 1, 0).reshape(size, -1) for part in (start, reward))
-    value, correction = coefficients(model, begin, on_way, controls.num_lags)
-    value = value.reshape(-1, 1, size, num_times, number)
-    correction = correction.reshape(len(value), -1, size, num_times, number)
-    tables = jnp.concatenate([value, correction], axis=1)  # [L + 1, 1 + P, J, T, K]
-    at_ends = _at_lags(jnp.moveaxis(tables, 3, 0), times[:, None] - controls.nodes[None], model.step)  # [T, W + 1, 1 + P, J, K] and slopes
-    before = controls.nodes[None, 1:] <= times[:, None] + 1e-6 * model.step
-    width = jnp.diff(controls.nodes)
-    sizes = (jnp.ones_like(width), width)  # of values and of slopes
-    ends = (slice(None, -1), slice(1, None))
-    cubic = jnp.stack([part[:, end] * size[:, None, None, None] for end in ends for part, size in zip(at_ends, sizes, strict=True)], axis=2)
-    cubic = jnp.where(before[:, :, None, None, None, None], cubic, 0)  # [T, W, 4, 1 + P, J, K]
-    first = at_ends[0][:, 0]  # at the start [T, 1 + P, J, K]
-    mean = jnp.einsum("bwhj,twhjk->btk", controls.plain[batch], cubic[:, :, :, 0]) + jnp.einsum("bj,tjk->btk", controls.start[batch], first[:, 0])
-    gradient = jnp.einsum("bwphj,twhjk->btkp", controls.scored[batch], cubic[:, :, :, 0])
-    gradient += jnp.einsum("bwhj,twhpjk->btkp", controls.plain[batch], cubic[:, :, :, 1:])
-    gradient += jnp.einsum("bj,tpjk->btkp", controls.start[batch], first[:, 1:])
-    paid = jnp.where(before[:, :, None, None], reward[:, None], 0)  # [T, W, J, K]
-    mean += jnp.einsum("bwj,twjk->btk", controls.rewards[batch, :, 0], paid)
-    gradient += jnp.einsum("bwpj,twjk->btkp", controls.rewards[batch, :, 1:], paid)
-    return mean, gradient
-
-
-def _at_lags(tables: jax.Array, lags: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Tables [T, L + 1, …] over lags 0, δ, … read at lags [T, W] by cubic interpolation: values and slopes in time, −d/d lag."""
-    slope = jnp.gradient(tables, axis=1)
-    ends = -3 * tables[:, 0] + 4 * tables[:, 1] - tables[:, 2], 3 * tables[:, -1] - 4 * tables[:, -2] + tables[:, -3]
-    slope = slope.at[:, 0].set(ends[0] / 2).at[:, -1].set(ends[1] / 2)
-    position = jnp.clip(lags / step, 0, tables.shape[1] - 1)
-    left = jnp.clip(jnp.floor(position + 1e-4).astype(int), 0, tables.shape[1] - 2)
-    basis, speed = _hermite(position - left, jnp.ones((), position.dtype))  # [4, T, W]
-    row = jnp.arange(len(tables))[:, None]
-    corners = [part[row, left + shift] for shift in (0, 1) for part in (tables, slope)]
-    shape = (*left.shape, *(1,) * (tables.ndim - 2))
-    value, change = (sum(w.reshape(shape) * corner for w, corner in zip(weights, corners, strict=True)) for weights in (basis, speed))
-    return value, -change / step
+    at = jnp.argmin(jnp.abs(times[:, None] - controls.nodes[None]), axis=1)
+    tables, first = coefficients(controls.model, begin, on_way, jnp.repeat(at, number))
+    mean = jnp.einsum("bwhj,whjk->bk", controls.plain[batch], tables[:, :, 0]) + controls.start[batch] @ first[0]
+    gradient = jnp.einsum("bwphj,whjk->bkp", controls.scored[batch], tables[:, :, 0])
+    if tables.shape[2] > 1:
+        gradient += jnp.einsum("bwhj,whpjk->bkp", controls.plain[batch], tables[:, :, 1:]) + jnp.einsum("bj,pjk->bkp", controls.start[batch], first[1:])
+    before = jnp.arange(len(controls.nodes) - 1)[None] < at[:, None]
+    in_features = jnp.einsum("lj,tjk->tlk", controls.model.root, reward)
+    paid = jnp.where(before[:, :, None, None], in_features[:, None], 0)  # [T, W, J, K]
+    mean += jnp.einsum("bwj,twjk->btk", controls.rewards[batch, :, 0], paid).reshape(mean.shape)
+    gradient += jnp.einsum("bwpj,twjk->btkp", controls.rewards[batch, :, 1:], paid).reshape(gradient.shape)
+    return tuple(part.reshape(len(part), num_times, number, *part.shape[2:]) for part in (mean, gradient))
 
 
 def _blend(plain: jax.Array, controlled: jax.Array) -> jax.Array:
@@ -229,8 +223,8 @@ def _blend(plain: jax.Array, controlled: jax.Array) -> jax.Array:
     for half in (0, 1):
         mine, other = _half(num_batches, half), _half(num_batches, 1 - half)
         difference = controlled[other] - plain[other]
-        difference = difference - difference.mean(0)
+        difference = difference - difference.mean(0, keepdims=True)
         spread = (difference**2).sum(0)
-        share = -(difference * (plain[other] - plain[other].mean(0))).sum(0) / jnp.where(spread > 0, spread, 1)
-        mixed.append(plain[mine] + jnp.clip(share, 0, 1) * (controlled[mine] - plain[mine]))
+        share = -(difference * (plain[other] - plain[other].mean(0, keepdims=True))).sum(0) / jnp.where(spread > 0, spread, 1)
+        mixed.append(plain[mine] + jnp.clip(share, 0, 1)[None] * (controlled[mine] - plain[mine]))
     return jnp.concatenate(mixed)

@@ -74,6 +74,8 @@ class Ensemble:
 
     def expectation(self, values: jax.Array) -> jax.Array:
         """Weighted mean over the paths of any values computed from them: [n, T, ...] → [T, ...], or one value per path, [n] → scalar."""
+        if self.controls is not None:
+            return self.terms(values).mean(0)
         weights, total = self._aligned_weights(values)
         return (weights * values).sum(0) / total
 

@@ -68,7 +68,7 @@ class Features:
         # products of one degree more whose first factor is z_i: z_i times those of the last degree whose first factor is z_i or later
         starts = [0] * num_variables
         for _ in range(self.degree):
-            pieces = [standardised[i] * blocks[-1][starts[i] :] for i in range(num_variables)]
+            pieces = [standardised[i : i + 1] * blocks[-1][starts[i] :] for i in range(num_variables)]
             starts = [0, *np.cumsum([len(piece) for piece in pieces])[:-1].tolist()]
             blocks.append(jnp.concatenate(pieces))
         return jnp.concatenate(blocks)

@@ -50,8 +50,12 @@ def flat_shift(parameters: Any, dtype: Any, *, per_path: bool = False) -> jax.Ar
 
 
 def add_to_weights(weights: jax.Array, scores: jax.Array, shift: jax.Array) -> jax.Array:
-    """Weights [n, T] that carry Σ_p scores_p dθ_p as their derivative: scores [n, T, P], shift [P] or [n, P]."""
-    return weights * (1 + (scores * shift.reshape(-1, 1, shift.shape[-1])).sum(-1))
+    """Weights [n, T] that carry Σ_p scores_p dθ_p as their derivative: scores [n, T, P], shift [P] or [n, P].
+
+    A dot product, because XLA's CPU backend gets the sum of a broadcast product wrong where many tangents go through it at once, as in jit(jacfwd).
+    """
+    axes = "ntp,p->nt" if shift.ndim == 1 else "ntp,np->nt"
+    return weights * (1 + jnp.einsum(axes, scores, shift, precision="highest"))
 
 
 @cache
@@ -78,7 +82,9 @@ def score_accumulator(network: Network, scalars: Scalars) -> Accumulator:
             columns.append(sum(terms, jnp.zeros_like(step.duration)))
         return tuple(columns)
 
-    return Accumulator(size=lambda _: size, increments=increments)
+    # the plain sum is good to 10⁻⁵ of the score's standard deviation after 10⁵ events, and 10⁻³ after 4·10⁶; to carry its rounding along would
+    # cost as much again as the score
+    return Accumulator(size=lambda _: size, increments=increments, compensated=False)
 
 
 def score_scale(network: Network, parameters: Any, scalars: Scalars, *, per_path: bool = False) -> jax.Array:
@@ -147,3 +153,20 @@ def _readers(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...],
         readers += [of_leaf] * math.prod(shape)
         closed += [is_constant] * math.prod(shape)
     return tuple(readers), tuple(closed)
+
+
+def waiting_since_last_event() -> Accumulator:
+    """Time since the last event, or since the start where there was none: the unfinished waiting time of each path.
+
+    With x(t) the state that waits, a score that forgets it is S(t) + (time since the last event) · Σ_r ∂a_r(x(t)): that of events alone, whose
+    mean is not 0.
+    """
+    return _WAITING
+
+
+def _waiting(values: tuple, step: Step) -> tuple:
+    fires = step.reaction < len(step.propensities) - 0.5
+    return (jnp.where(fires, -values[0], step.duration),)
+
+
+_WAITING = Accumulator(size=lambda _: 1, increments=_waiting, compensated=False)

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+ROUNDING = 1e-5  # relative error of gradients in single precision, which counts where standard errors are smaller
+
 
 def weighted_mean(samples: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     """Σ_i w_i x_i / Σ_i w_i over the leading axis; weights [n, ...] are broadcast over trailing axes of samples [n, ..., K]."""

@@ -129,7 +129,7 @@ def attach(values: jax.Array, jacobian: jax.Array, shift: jax.Array) -> jax.Arra
 @attach.defjvp
 def _attach_jvp(primals: tuple, tangents: tuple) -> tuple:
     values, jacobian, _ = primals
-    return values, jnp.einsum("ntsp,np->nts" if tangents[2].ndim == 2 else "ntsp,p->nts", jacobian, tangents[2])
+    return values, jnp.einsum("ntsp,np->nts" if tangents[2].ndim == 2 else "ntsp,p->nts", jacobian, tangents[2], precision="highest")
 
 
 @cache

@@ -1,14 +1,19 @@
-"""How expectations of features evolve, learned from a few pilot paths: approximate value functions V(x, t) = E[f(x_T) | x_t = x].
+"""Value functions for variance reduction: V(x, t) ≈ E[f(x_T) | x_t = x], as a linear-quadratic control problem.
 
-With features φ(x) [J] and V = φ · c, one least-squares fit over all pilot states, E[φ(x_{t+δ}) | x_t] ≈ φ(x_t) K, gives the coefficients of every
-observable at every lag: c(0) = those of f, c(ℓ + δ) = K c(ℓ). A linear network with linear features is exact; elsewhere V need not be.
+What a control leaves over is what its V fails to satisfy, (∂_t + L) V = 0. So V = φ(x) · c(t), with c = c_f at the observation and continuous, is
+chosen to minimise just that,
 
-Reference: Williams, Kevrekidis and Rowley 2015, "A data-driven approximation of the Koopman operator", doi:10.1007/s00332-015-9258-5.
+    ∫ E[((∂_t + L) φ · c)²] w(t) dt,      w(t) = t, as the variance of the score which multiplies it grows,
+
+backwards in time: c is the state and its rate of change the input of a linear-quadratic regulator, whose Riccati recursion needs nothing of f.
+Averages of products of φ and L φ over a few pilot paths decide everything. Where a network closes on its features (all rates linear), V is
+exact; elsewhere fast or badly described features are kept out of V to the extent that they cost more than they explain.
+
+Reference: Anderson and Moore 1990, "Optimal Control: Linear Quadratic Methods", chapter 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,24 +24,46 @@ from jax import lax
 from ssagrad.features import Features
 from ssagrad.score import Scalars, slopes
 
-_MOST_STATES, _SOURCE_STATES, _BLOCK = 2**17, 4096, 2048  # of the pilot that enter the fit, at most
 _SMALLEST = 3e-5  # singular value of the features, relative to the largest, that single precision still resolves
+_ORTHONORMAL_STATES = 2048  # of the pilot that make the features orthonormal
+_SHRINKAGE = 4.0  # states per feature and stratum at which local averages count as much as those of all times
+_POLYNOMIALS = (np.array([1.0, -1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0, -1.0]), np.array([0.0, 1.0, -3.0, 2.0]))
+_INNER = np.array([0, *range(2, len(_POLYNOMIALS))])  # the ones that are free in a stratum
+
+
+def polynomials(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """In what V is expanded across a stratum, u from 0 to 1: values [4, n] of 1 − u, u, u (1 − u), u (1 − u) (1 − 2u), and slopes in u."""
+    slopes_of = [np.polynomial.polynomial.polyder(p) for p in _POLYNOMIALS]
+    return tuple(jnp.stack([sum(float(c) * u**k for k, c in enumerate(p)) + 0 * u for p in rows]) for rows in (_POLYNOMIALS, slopes_of))
+
+
+def _products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """∫ b_i b_j, ∫ b_i b_j' and ∫ b_i' b_j' over [0, 1], each [4, 4]."""
+    points, weights = np.polynomial.legendre.leggauss(4)
+    u = (points + 1) / 2
+    b = np.stack([np.polynomial.polynomial.polyval(u, p) for p in _POLYNOMIALS])
+    d = np.stack([np.polynomial.polynomial.polyval(u, np.polynomial.polynomial.polyder(p)) for p in _POLYNOMIALS])
+    return tuple(np.einsum("iu,ju,u->ij", x, y, weights / 2) for x, y in ((b, b), (b, d), (d, d)))
 
 
 class ValueModel(NamedTuple):
-    """What the pilot paths taught.
+    """What the pilot paths taught; coefficients are those of orthonormal features φ · root.
 
-    location, scale: of the variables [V].
-    transition: K [J, J]. sources: Γ_p φ ≈ φ G_p [P, J, J], Γ_p = Σ_r ∂_p a_r Δ_r.
-    species: coefficients of the counts [J, S]. step: δ.
+    location, scale: of the variables [V]. root: [J, J]. species: coefficients of the counts [J, S].
+    widths: of the strata [W].
+    step: V at the start of a stratum, and of the two inner polynomials, from V at its end [W, 3J, J].
+    response: the same three from the residual's projection on them [W, 3J, 3J].
+    cross: averages of ψ · φ and ψ · Lφ, for ψ = φ and Γ_1 φ … Γ_P φ (or without these) [W, 1 + P, 2, J, J].
     """
 
     location: jax.Array
     scale: jax.Array
-    transition: jax.Array
-    sources: jax.Array
+    root: jax.Array
     species: jax.Array
+    widths: jax.Array
     step: jax.Array
+    response: jax.Array
+    cross: jax.Array
 
 
 class Action(NamedTuple):
@@ -54,63 +81,70 @@ def act(features: Features, scalars: Scalars, location: jax.Array, scale: jax.Ar
     # a reaction that cannot happen leads nowhere, so that no feature is asked for at impossible counts
     change = jnp.asarray(network.stoichiometry, counts[0].dtype)
     possible = jnp.stack([a > 0 for a in rates])
-    shifted = tuple(jnp.concatenate([x[None], x + jnp.where(possible, change[:, s, None], 0)]) for s, x in enumerate(counts))
+    shifted = tuple(jnp.concatenate([x[None], x[None] + jnp.where(possible, change[:, s, None], 0)]) for s, x in enumerate(counts))
     variables = features.variables(shifted, parameters)
     everywhere = features.products((variables - location[:, None, None]) / scale[:, None, None])
     here, difference = everywhere[:, 0], everywhere[:, 1:] - everywhere[:, :1]
-    generator = sum(a.astype(here.dtype) * difference[:, r] for r, a in enumerate(rates))
-    sources = [sum((da * difference[:, r] for r, da in of_scalar), jnp.zeros_like(here)) for of_scalar in slopes(network, scalars, counts, parameters)]
+    generator = sum(a.astype(here.dtype)[None] * difference[:, r] for r, a in enumerate(rates))
+    sources = [sum((da[None] * difference[:, r] for r, da in of_scalar), jnp.zeros_like(here)) for of_scalar in slopes(network, scalars, counts, parameters)]
     return Action(here, generator, jnp.stack(sources))
 
 
-def fit(features: Features, scalars: Scalars, pilot: jax.Array, step: Any, parameters: Any, *, with_sources: bool) -> ValueModel:
-    """Least squares over the states of m pilot paths at L + 1 times δ apart, counts [m, L + 1, S]."""
-    states, later = _pairs(pilot, _MOST_STATES)
-    few = slice(None, None, max(1, states.shape[1] // _SOURCE_STATES))
-    variables = features.variables(tuple(states[:, few]), parameters)
+def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Array, parameters: Any, *, with_sources: bool) -> ValueModel:
+    """The value model from pilot states [W, N, S], N in each stratum."""
+    num_strata, per_stratum, _ = pilot.shape
+    few = pilot.reshape(-1, pilot.shape[-1])[:: max(1, num_strata * per_stratum // _ORTHONORMAL_STATES)].T
+    variables = features.variables(tuple(few), parameters)
     location, spread = variables.mean(1), variables.std(1)
     scale = jnp.where(spread > 0, spread, 1)
+    solve = least_squares(features.products((variables - location[:, None]) / scale[:, None]).T)
 
-    def of_states(counts):
-        variables = features.variables(tuple(counts), parameters)
-        return features.products((variables - location[:, None]) / scale[:, None])
+    def averages(states):
+        action = act(features, scalars, location, scale, tuple(states.T), parameters)
+        first = jnp.stack([action.features, action.generator])
+        rows = jnp.einsum("jl,ajn->aln", solve.root, jnp.concatenate([first, action.sources]) if with_sources else first)
+        return jnp.einsum("ajn,bkn->abjk", rows[:2], rows) / per_stratum  # of φ and Lφ with φ, Lφ and Γ_p φ
 
-    # a few states make the features orthonormal (which single precision needs), and show what the derivatives of the generator do
-    action = act(features, scalars, location, scale, tuple(states[:, few]), parameters)
-    solve = least_squares(action.features.T)
-    size, num_scalars = features.size, len(scalars.names)
-    sources = jnp.zeros((num_scalars, size, size), variables.dtype)
-    if with_sources:
-        found = solve(action.sources.reshape(num_scalars * size, -1).T)
-        sources = jnp.moveaxis(found.reshape(size, num_scalars, size), 1, 0)
-
-    # all states teach the transition
-    def products(part):
-        now, then = (solve.root.T @ of_states(counts) for counts in part)
-        return now @ now.T, now @ then.T
-
-    blocks = [jnp.moveaxis(part[:, : part.shape[1] // _BLOCK * _BLOCK].reshape(len(part), -1, _BLOCK), 1, 0) for part in (states, later)]
-    gram, cross = jax.tree.map(lambda part: part.sum(0), lax.map(products, tuple(blocks)))
-    unused = jnp.diag((jnp.diagonal(gram) == 0).astype(gram.dtype))
-    orthonormal = jnp.linalg.solve(gram + unused, cross)
-    transition = solve.root @ orthonormal @ solve.unroot
-    return ValueModel(location, scale, transition, sources, solve(states[:, few].T), jnp.asarray(step, variables.dtype))
+    found = lax.map(averages, pilot)
+    share = per_stratum / (per_stratum + _SHRINKAGE * features.size)
+    found = share * found + (1 - share) * found.mean(0, keepdims=True)
+    step, response = _regulator(found[:, :, :2], widths)
+    cross = jnp.swapaxes(jnp.concatenate([found[:, :, :1], found[:, :, 2:]], axis=2), 1, 2)
+    return ValueModel(location, scale, solve.root, solve(few.T), widths, step, response, cross)
 
 
-def _pairs(pilot: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
-    """States and those δ later, two of [S, N], at starts spread evenly over the lags; N is a multiple of the block size."""
-    num_paths, num_times, _ = pilot.shape
-    num_starts = max(1, min(num_times - 1, most // num_paths))
-    first = np.unique(np.linspace(0, num_times - 2, num_starts).round().astype(int))
-    found = [jnp.moveaxis(pilot[:, rows], -1, 0).reshape(pilot.shape[-1], -1) for rows in (first, first + 1)]
-    missing = -found[0].shape[1] % _BLOCK  # filled up with the first ones
-    return tuple(jnp.concatenate([part, part[:, :missing]], axis=1) for part in found)
+def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`ValueModel.step` and `response` by the Riccati recursion over strata, from averages [W, 2, 2, J, J] of products of φ and Lφ."""
+    size = averages.shape[-1]
+    middle = jnp.cumsum(widths) - widths / 2
+    values, mixed, slope = (jnp.asarray(part, widths.dtype) for part in _products())
+    order = np.array([*_INNER, 1])  # the end of the stratum, which is given, comes last
+
+    def advance(cost, stratum):
+        average, width, weight = stratum
+        quadratic = (
+            jnp.einsum("ab,ij->aibj", values * width, average[1, 1])
+            + jnp.einsum("ab,ij->aibj", mixed, average[1, 0])
+            + jnp.einsum("ab,ij->aibj", mixed.T, average[0, 1])
+            + jnp.einsum("ab,ij->aibj", slope / width, average[0, 0])
+        )
+        quadratic = quadratic[order][:, :, order].reshape(len(order) * size, -1).at[:size, :size].add(cost / weight)
+        free = len(_INNER) * size
+        ridge = 1e-6 * jnp.diagonal(quadratic)[:free]  # 0 for a direction that no feature has
+        factor = jnp.linalg.cholesky(quadratic[:free, :free] + jnp.diag(jnp.where(ridge > 0, ridge, 1)))
+        inverse = lax.linalg.triangular_solve(factor, jnp.eye(free, dtype=cost.dtype), left_side=True, lower=True)
+        inverse = inverse.T @ inverse
+        step = -inverse @ quadratic[:free, free:]
+        all_four = jnp.concatenate([step, jnp.eye(size, dtype=step.dtype)])
+        return weight * all_four.T @ quadratic @ all_four, (step, inverse)
+
+    return lax.scan(advance, jnp.zeros_like(averages[0, 0, 0]), (averages, widths, middle / middle[-1]))[1]
 
 
 class LeastSquares(NamedTuple):
     """min |columns c − targets|² over the directions that the columns [N, J] really span.
 
-    root: makes the columns orthonormal there, 0 elsewhere [J, J]. unroot: its pseudo-inverse. rotated: the orthonormal columns [N, J].
+    root: makes the columns orthonormal (mean square 1) there, 0 elsewhere [J, J]. unroot: its pseudo-inverse. rotated: the orthonormal columns [N, J].
     """
 
     root: jax.Array
@@ -118,38 +152,57 @@ class LeastSquares(NamedTuple):
     rotated: jax.Array
 
     def __call__(self, targets: jax.Array) -> jax.Array:
-        """Coefficients [J, K] of targets [N, K]."""
-        return self.root @ (self.rotated.T @ targets)
+        """Coefficients of `rotated` [J, K] for targets [N, K]."""
+        return self.rotated.T @ targets / len(self.rotated)
 
 
 def least_squares(columns: jax.Array) -> LeastSquares:
     """The solver for columns [N, J], which are scaled to one size first; by QR and the singular values of R."""
     size = jnp.sqrt((columns**2).mean(0))
     size = jnp.where(size > 0, size, 1)
-    q, r = jnp.linalg.qr(columns / size)
+    q, r = jnp.linalg.qr(columns / size[None])
     left, singular, right = jnp.linalg.svd(r, full_matrices=False)
     kept = singular > _SMALLEST * singular[0]
     inverse = jnp.where(kept, 1 / jnp.where(kept, singular, 1), 0)
-    root = right.T * inverse / size[:, None]
-    return LeastSquares(root, jnp.where(kept, singular, 0)[:, None] * right * size, jnp.where(kept, q @ left, 0))
+    norm = len(columns) ** 0.5
+    root = norm * right.T * inverse[None] / size[:, None]
+    return LeastSquares(root, jnp.where(kept, singular, 0)[:, None] * right * size[None] / norm, norm * jnp.where(kept[None], q @ left, 0))
 
 
-def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, num_lags: int) -> tuple[jax.Array, jax.Array]:
-    """Coefficients of V at lags 0, δ, …, and those of W_p, which explains Γ_p V in the same way.
+def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, at: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Coefficients of V (first) and of W_p, which explains Γ_p V in the same way, of K observations, in terms of φ.
 
     Args:
-        start: coefficients of the observable [J, K]. reward: those of what is integrated on the way [J, K].
+        start: coefficients of the observable in orthonormal features [J, K]. reward: of what is integrated on the way [J, K].
+        at: node of each observation [K]; strata behind it have coefficients 0.
 
     Returns:
-        [L + 1, J, K] and [L + 1, P, J, K]: V' = K V + reward, W_p' = K W_p + G_p V (trapezoidal rule over a step).
+        In each stratum [W, 4, 1 + P, J, K], and at the very start [1 + P, J, K].
     """
+    values, mixed, _ = (jnp.asarray(part, start.dtype) for part in _products())
+    num_sources = model.cross.shape[1] - 1
 
-    def advance(carry, _):
-        value, correction = carry
-        later = model.transition @ value + model.step / 2 * (reward + model.transition @ reward)
-        source, source_later = model.sources @ value, model.sources @ later
-        corrected = model.transition @ correction + model.step / 2 * (source_later + model.transition @ source)
-        return (later, corrected), carry
+    def projected(cross, width, parts):  # of ψ · Σ_j b_j parts_j on φ b_i' + Lφ b_i of the free i
+        found = jnp.einsum("ab,ij,bjk->aik", values[_INNER] * width, cross[1], parts) + jnp.einsum("ba,ij,bjk->aik", mixed[:, _INNER], cross[0], parts)
+        return found.reshape(-1, parts.shape[-1])
 
-    begin = (start, jnp.zeros((model.sources.shape[0], *start.shape), start.dtype))
-    return lax.scan(advance, begin, length=num_lags + 1)[1]
+    def advance(carry, stratum):
+        ends, index = carry, stratum[-1]
+        step, response, cross, width = stratum[:-1]
+        size = step.shape[-1]
+        ends = ends.at[0].set(jnp.where((at == index + 1)[None], start, ends[0]))
+        paid = jnp.where((at > index)[None], reward, 0)
+        push = projected(cross[0], width, jnp.stack([paid, paid, *[0 * paid] * (len(_INNER) - 1)]))
+        parts = []
+        for p in range(1 + num_sources):
+            if p:
+                push = projected(cross[p], width, parts[0])
+            free = (step @ ends[p] - response @ push).reshape(len(_INNER), size, -1)
+            parts.append(jnp.stack([free[0], ends[p], *free[1:]]))
+        return jnp.stack([part[0] for part in parts]), jnp.stack(parts, axis=1)
+
+    begin = jnp.zeros((1 + num_sources, *start.shape), start.dtype)
+    rows = (model.step, model.response, model.cross, model.widths, jnp.arange(len(model.widths)))
+    first, found = lax.scan(advance, begin, rows, reverse=True)
+    first = first.at[0].set(jnp.where((at == 0)[None], start, first[0]))
+    return jnp.einsum("lj,wbpjk->wbplk", model.root, found), jnp.einsum("lj,pjk->plk", model.root, first)

@@ -1,6 +1,6 @@
 """Second paths against exact gradients: coupled differences, forks, alternatives; their variances and what makes them small.
 
-Exact values are closed forms or the master equation. Reference variances are those of ../shared/spec, or closed forms; they are held from
+Exact values are closed forms or the master equation. Reference variances are closed forms, or come from long runs; they are held from
 both sides.
 """
 

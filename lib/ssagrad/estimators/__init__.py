@@ -10,7 +10,7 @@ derivatives are estimated. One estimator per file, named like the method.
 """
 
 from ssagrad.estimators.alternative_path import alternative_path
-from ssagrad.estimators.comparison import compare, show
+from ssagrad.estimators.comparison import compare, gain, show
 from ssagrad.estimators.coupled_difference import coupled_difference
 from ssagrad.estimators.dynkin_controls import dynkin_controls
 from ssagrad.estimators.forked_path import forked_path
@@ -25,6 +25,7 @@ __all__ = [
     "coupled_difference",
     "dynkin_controls",
     "forked_path",
+    "gain",
     "gumbel_softmax",
     "polyak_smoothing",
     "propensity_straight_through",

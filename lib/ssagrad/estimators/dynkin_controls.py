@@ -23,7 +23,8 @@ from ssagrad.simulate import check_times, simulate, simulate_with
 from ssagrad.value_model import ValueModel, fit
 
 _FEWEST_PILOT_PATHS = 256
-_LAGS_PER_STRATUM = 4
+_PER_STRATUM = 4  # pilot states of a path in each stratum
+_MOST_STATES = 8192  # of the pilot
 _MOST_SOURCES = 1024  # parameters × features up to which the Γ_p V term is controlled as well
 
 
@@ -75,31 +76,35 @@ def dynkin_controls(
         ValueError: impossible numbers, an option without meaning here, or a pilot that does not fit.
     """
     _check(num_paths, num_strata, num_pilot, num_batches, pilot, options)
-    times = np.asarray(check_times(times, start_time)[0], np.float64)
+    if isinstance(times, jax.core.Tracer):
+        raise ValueError("dynkin_controls needs times that are known when it is compiled (static), received traced ones")
+    check_times(times, start_time)
+    times = np.atleast_1d(np.asarray(times, np.float64))
     if times[-1] <= start_time:
         raise ValueError(f"expected an observation after start_time={start_time:g}, received times up to {times[-1]:g}")
     num_paths += -num_paths % num_batches
     scalars, centre = scalars_of(parameters), jax.lax.stop_gradient(parameters)
     pilot_key, path_key, offset_key = jax.random.split(key, 3)
     features = Features.of_network(network, degree=degree)
-    num_lags = _LAGS_PER_STRATUM * num_strata
-    if pilot is None:
-        lags = start_time + (times[-1] - start_time) * np.arange(num_lags + 1) / num_lags
-        size = num_pilot or max(_FEWEST_PILOT_PATHS, num_paths // 8)
-        quiet = {name: value for name, value in options.items() if name != "record"}
-        paths = simulate(pilot_key, network, centre, initial_counts, lags, num_paths=size, start_time=start_time, **quiet)
-        with_sources = len(scalars.names) * features.size <= _MOST_SOURCES
-        model = _fit(features, scalars, paths.counts, lags[1] - lags[0], centre, with_sources)
-    else:
-        model = _take_over(pilot, features, scalars)
     nodes = _strata(times, start_time, num_strata)
+    widths = jnp.asarray(np.diff(nodes), jnp.float32)
+    if pilot is None:
+        size = num_pilot or max(_FEWEST_PILOT_PATHS, num_paths // 8)
+        inside = (nodes[:-1, None] + np.diff(nodes)[:, None] * (np.arange(_PER_STRATUM) + 0.5) / _PER_STRATUM).reshape(-1)
+        quiet = {name: value for name, value in options.items() if name != "record"}
+        paths = simulate(pilot_key, network, centre, initial_counts, inside, num_paths=size, start_time=start_time, **quiet)
+        with_sources = len(scalars.names) * features.size <= _MOST_SOURCES
+        with jax.default_matmul_precision("highest"):
+            model = _fit(features, scalars, paths.counts, widths, centre, with_sources)
+    else:
+        model = _take_over(pilot, features, scalars, nodes)
     sampled = _sample(path_key, offset_key, network, centre, initial_counts, times, nodes, scalars, num_paths, options)
-    widths = jnp.asarray(np.diff(nodes), sampled.offsets.dtype)
-    averages = _moments(features, scalars, model, sampled.points, sampled.point_scores, sampled.offsets, widths, centre, num_batches)
-    start = average_features(features, model, jnp.asarray(network.counts_from(initial_counts), widths.dtype), centre, num_paths, num_batches)
+    with jax.default_matmul_precision("highest"):
+        averages = _moments(features, scalars, model, sampled.points, sampled.point_scores, sampled.offsets, widths, centre, num_batches)
+    start = _average_features(features, model, jnp.asarray(network.counts_from(initial_counts), widths.dtype), centre, num_batches)
     shift = flat_shift(parameters, widths.dtype)
-    grid = jnp.asarray(nodes, widths.dtype)
-    controls = Controls(model, *averages, start, grid, sampled.scores, shift, centre, features, num_lags)
+    nodes, at = (jnp.asarray(part, widths.dtype) for part in (nodes, times))
+    controls = Controls(model, *averages, start, nodes, sampled.scores, at, shift, centre, features)
     weights = add_to_weights(sampled.paths.weights, sampled.scores, shift)
     return replace(sampled.paths, start_time=start_time, weights=weights, controls=controls, num_samples=num_batches)
 
@@ -141,9 +146,9 @@ def _sample(
         np.arange(1.0, len(intervals) + 1),
         intervals=jnp.stack(intervals, axis=1),
         num_paths=num_paths,
-        **options | {"record": tuple(dict.fromkeys([*options.get("record", ()), "time_integrals"]))},
+        **options,
     )
-    scores = scores * score_scale(network, parameters, scalars)
+    scores = scores * score_scale(network, parameters, scalars)[None, None]
     at_points, at_times = np.array(at_points), np.array(at_times)
     paths = replace(recorded.at(at_times), times=jnp.asarray(times))
     return _Sampled(paths, scores[:, at_times], recorded.counts[:, at_points], scores[:, at_points], offsets)
@@ -158,18 +163,23 @@ def _strata(times: np.ndarray, start: float, num_strata: int) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=(0, 1, 5))
-def _fit(features: Features, scalars: Scalars, counts: jax.Array, step: float, parameters: Any, with_sources: bool) -> ValueModel:
-    return fit(features, scalars, counts, step, parameters, with_sources=with_sources)
+def _fit(features: Features, scalars: Scalars, counts: jax.Array, widths: jax.Array, parameters: Any, with_sources: bool) -> ValueModel:
+    by_stratum = jnp.moveaxis(counts.reshape(len(counts), len(widths), -1, counts.shape[-1]), 1, 0).reshape(len(widths), -1, counts.shape[-1])
+    thinned = by_stratum[:, :: max(1, -(-by_stratum.shape[0] * by_stratum.shape[1] // _MOST_STATES))]
+    return fit(features, scalars, thinned, widths, parameters, with_sources=with_sources)
 
 
 _moments = jax.jit(moments, static_argnums=(0, 1, 8))
+_average_features = jax.jit(average_features, static_argnums=(0, 4))
 
 
-def _take_over(pilot: Ensemble, features: Features, scalars: Scalars) -> ValueModel:
+def _take_over(pilot: Ensemble, features: Features, scalars: Scalars, nodes: np.ndarray) -> ValueModel:
     if not isinstance(pilot.controls, Controls):
         raise ValueError("expected as pilot an ensemble that dynkin_controls made; this one carries no value function")
     if pilot.controls.features != features or pilot.controls.shift.shape != (len(scalars.names),):
         raise ValueError("the pilot belongs to another network, to other parameters, or to another degree")
+    if pilot.controls.nodes.shape != nodes.shape:
+        raise ValueError(f"the pilot has other times: {len(pilot.controls.nodes) - 1} strata, expected {len(nodes) - 1}")
     return pilot.controls.model
 
 

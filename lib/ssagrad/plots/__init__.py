@@ -1,5 +1,29 @@
 """Figures: arrays in, figure out. Nothing is computed here beyond what drawing needs, and nothing is saved (see `publish`)."""
 
+from ssagrad.plots.controls import advantages, limits, value_functions
+from ssagrad.plots.gradients import biases, efficiencies, estimates, forest
 from ssagrad.plots.simulation import Law, Plane, curves, ensemble, laws, response_surfaces, survival, z_scores
+from ssagrad.plots.variance import explosions, gradient_curves, regimes, variance_curves, ways_to_be_wrong
 
-__all__ = ["Law", "Plane", "curves", "ensemble", "laws", "response_surfaces", "survival", "z_scores"]
+__all__ = [
+    "Law",
+    "Plane",
+    "advantages",
+    "biases",
+    "curves",
+    "efficiencies",
+    "ensemble",
+    "estimates",
+    "explosions",
+    "forest",
+    "gradient_curves",
+    "laws",
+    "limits",
+    "regimes",
+    "response_surfaces",
+    "survival",
+    "value_functions",
+    "variance_curves",
+    "ways_to_be_wrong",
+    "z_scores",
+]

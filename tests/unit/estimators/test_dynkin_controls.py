@@ -1,0 +1,150 @@
+"""Dynkin controls: the contract, what is refused, and that a useless value function does no harm."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssagrad import models, simulate
+from ssagrad.estimators import dynkin_controls, score_function
+
+NETWORK = models.immigration_death().network
+THETA = {"immigration": jnp.asarray(10.0), "death": jnp.asarray(1.0)}
+TIMES = np.array([0.0, 1.0, 2.0])
+
+
+def estimate(theta=THETA, *, seed=3, key=None, times=TIMES, **options):
+    key = jax.random.key(seed) if key is None else key
+    return dynkin_controls(key, NETWORK, theta, {"X": 4}, times, **{"num_paths": 256, "num_strata": 4, "degree": 1} | options)
+
+
+def exact_mean(immigration, death, times=TIMES):
+    return immigration / death + (4 - immigration / death) * np.exp(-death * times)
+
+
+@pytest.fixture(scope="module")
+def paths():
+    return estimate()
+
+
+def test_paths_are_exact_paths(paths):
+    assert paths.counts.shape == (256, 3, 1)
+    assert np.all(np.asarray(paths.counts)[:, 0] == 4)
+    np.testing.assert_allclose(paths.weights, 1)
+    assert paths.num_samples == 16
+
+
+def test_means_of_a_linear_network_have_no_noise(paths):
+    np.testing.assert_allclose(paths.mean("X"), exact_mean(10, 1), rtol=1e-5)
+    plain = np.asarray(paths.counts)[..., 0].mean(0)
+    assert np.abs(plain - exact_mean(10, 1)).max() > 0.01
+
+
+def test_gradients_of_a_linear_network_have_no_noise():
+    slopes = jax.jacfwd(lambda theta: estimate(theta).mean("X"))(THETA)
+    assert slopes["death"].shape == (3,)
+    for name, step in (("immigration", np.array([1e-4, 0])), ("death", np.array([0, 1e-4]))):
+        high, low = (exact_mean(*(np.array([10.0, 1.0]) + sign * step)) for sign in (1, -1))
+        np.testing.assert_allclose(slopes[name], (high - low) / 2e-4, rtol=1e-4, atol=1e-5)
+
+
+def test_reverse_forward_and_compiled_gradients_agree():
+    def loss(theta):
+        found = estimate(theta)
+        return ((found.mean("X") - 5.0) ** 2).sum() + found.variance("X")[-1]
+
+    reverse, forward = jax.grad(loss)(THETA), jax.jacfwd(loss)(THETA)
+    value, compiled = jax.jit(jax.value_and_grad(loss))(THETA)
+    assert np.isfinite(value)
+    for name in THETA:
+        np.testing.assert_allclose(reverse[name], forward[name], rtol=1e-4)
+        np.testing.assert_allclose(reverse[name], compiled[name], rtol=1e-3)
+
+
+def test_mapped_over_keys():
+    keys = jax.random.split(jax.random.key(3), 2)
+    mapped = jax.vmap(lambda key: estimate(key=key, times=TIMES[1:]).mean(lambda counts: counts["X"] ** 2))(keys)
+    alone = estimate(key=jax.random.split(jax.random.key(3), 2)[1], times=TIMES[1:]).mean(lambda counts: counts["X"] ** 2)
+    np.testing.assert_allclose(mapped[1], alone, rtol=1e-4)
+    assert not np.allclose(mapped[0], mapped[1], rtol=1e-6)
+
+
+def test_variance_and_second_moment_belong_together(paths):
+    second = paths.mean(lambda counts: counts["X"] ** 2)
+    assert np.isclose(paths.variance("X")[-1] * 255 / 256, second[-1] - paths.mean("X")[-1] ** 2, rtol=1e-3)
+
+
+def test_some_of_the_times(paths):
+    np.testing.assert_allclose(paths.at([1]).mean("X"), paths.mean("X")[1:2], rtol=1e-6)
+    last = jax.jacfwd(lambda theta: (lambda found: found.expectation(found.counts[:, -1, 0]))(estimate(theta)))(THETA)
+    np.testing.assert_allclose(last["death"], -10 * (1 - np.exp(-2)) + 6 * 2 * np.exp(-2), rtol=1e-3)
+
+
+def test_time_average_needs_the_integrals(paths):
+    with pytest.raises(ValueError, match="time_integrals"):
+        paths.time_average("X")
+    found = estimate(record=("time_integrals",)).time_average("X")
+    exact = 10 + (4 - 10) * (1 - np.exp(-TIMES[1:])) / TIMES[1:]
+    np.testing.assert_allclose(found[1:], exact, rtol=1e-4)
+
+
+def test_a_pilot_is_taken_over(paths):
+    nearby = {name: 1.02 * value for name, value in THETA.items()}
+    found = estimate(nearby, seed=9, pilot=paths)
+    assert found.controls.model is paths.controls.model
+    assert np.abs(found.mean("X") - exact_mean(10.2, 1.02)).max() < 0.05  # V of the old θ leaves only a little over
+    with pytest.raises(ValueError, match="value function"):
+        estimate(pilot=simulate(jax.random.key(4), NETWORK, THETA, {"X": 4}, TIMES, num_paths=8))
+    with pytest.raises(ValueError, match="another degree"):
+        estimate(pilot=paths, degree=2)
+    with pytest.raises(ValueError, match="strata"):
+        estimate(pilot=paths, num_strata=8)
+
+
+def test_a_useless_value_function_does_little_harm():
+    """V from a network whose rates were ten times as fast: the mixture with the plain score function takes over."""
+
+    def terms(theta, estimator, **options):
+        found = estimator(jax.random.key(5), NETWORK, theta, {"X": 4}, TIMES[1:], num_paths=4096, **options)
+        return found.terms(found.samples("X"))[:, -1]
+
+    wrong = estimate({"immigration": jnp.asarray(0.1), "death": jnp.asarray(10.0)}, times=TIMES[1:])
+    plain = jax.jacfwd(terms)(THETA, score_function)
+    mixed = jax.jacfwd(lambda theta: terms(theta, lambda *args, **options: dynkin_controls(*args, num_strata=4, degree=1, num_batches=64, **options), pilot=wrong))(THETA)
+    for name in THETA:
+        variance = float(np.var(mixed[name], ddof=1)) / len(mixed[name])
+        assert variance < 1.5 * float(np.var(plain[name], ddof=1)) / len(plain[name])
+
+
+def test_number_of_paths_is_rounded_up():
+    assert estimate(num_paths=250).num_paths == 256
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_batches": 5}, "even number of batches"),
+        ({"num_paths": 32}, "at least 64 paths"),
+        ({"num_strata": 1}, "num_strata"),
+        ({"num_pilot": 3}, "num_pilot"),
+        ({"clock": "events"}, "score_function"),
+        ({"times": [0.0]}, "after start_time"),
+    ],
+)
+def test_impossible_requests_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        estimate(**options)
+
+
+def test_rate_constant_zero_is_refused():
+    with pytest.raises(ValueError, match="immigration"):
+        estimate(THETA | {"immigration": jnp.asarray(0.0)})
+
+
+def test_value_function_can_be_looked_at(paths):
+    states = jnp.array([[0.0], [9.0], [20.0]])
+    found = paths.controls.value_function(paths.counts[:, -1], paths.counts[:, -1], states)
+    assert found.shape == (len(paths.controls.nodes), 3, 1)
+    to_go = 2.0 - np.asarray(paths.controls.nodes)
+    expected = 10 + (np.asarray(states).T - 10) * np.exp(-to_go)[:, None]
+    np.testing.assert_allclose(found[..., 0], expected, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,52 @@
+"""Features: which a network suggests, and their values."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssagrad import models
+from ssagrad.features import Features
+
+
+def test_conserved_species_are_left_out():
+    features = Features.of_network(models.association().network)
+    assert len(features.species) == 1  # A, B and C differ by constants
+    assert features.degree == 4
+    assert features.size == 5
+
+
+def test_laws_that_are_not_mass_action_are_variables():
+    network = models.hill_repressilator().network
+    features = Features.of_network(network)
+    assert len(features.laws) == sum(reaction.propensity is not None for reaction in network.reactions) == 3
+    assert features.size <= 128
+
+
+def test_degree_falls_with_the_number_of_variables():
+    assert Features.of_network(models.promoter_repressilator().network).degree == 2
+    assert Features.of_network(models.promoter_repressilator().network, max_features=20).degree == 1
+    assert Features.of_network(models.sir().network, degree=1).size == 3
+
+
+def test_products_are_all_monomials():
+    features = Features.of_network(models.lotka_volterra().network, degree=3)
+    x, y = np.array([0.5, -2.0]), np.array([3.0, 0.25])
+    found = np.asarray(features.products(jnp.stack([jnp.asarray(x), jnp.asarray(y)])))
+    monomials = [np.ones(2), x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3]
+    np.testing.assert_allclose(found, monomials, rtol=1e-6)
+    assert len(found) == features.size
+
+
+def test_variables_are_counts_and_rates():
+    model = models.hill_repressilator()
+    features = Features.of_network(model.network)
+    counts = tuple(jnp.array([float(s), 2.0 * s]) for s in range(1, len(model.network.species) + 1))
+    found = np.asarray(features.variables(counts, model.parameters))
+    rates = model.network.rates(tuple(c[1] for c in counts), model.parameters)
+    expected = [counts[s][1] for s in features.species] + [rates[r] for r in features.laws]
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-6)
+
+
+def test_degree_zero_is_refused():
+    with pytest.raises(ValueError, match="degree"):
+        Features.of_network(models.sir().network, degree=0)

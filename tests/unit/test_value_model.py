@@ -1,0 +1,152 @@
+"""Value functions: exact where the network closes, and the best there is elsewhere."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from ssagrad import models
+from ssagrad.features import Features
+from ssagrad.score import scalars_of
+from ssagrad.value_model import _POLYNOMIALS, act, coefficients, fit, least_squares, polynomials
+
+WIDTHS = np.array([0.1, 0.2, 0.3])
+
+
+def fitted(model, *, degree, widths=WIDTHS, states=None, with_sources=True):
+    parameters = {name: jnp.asarray(value) for name, value in model.parameters.items()}
+    features, scalars = Features.of_network(model.network, degree=degree), scalars_of(parameters)
+    if states is None:
+        states = np.random.default_rng(1).integers(0, 30, (len(widths), 400, len(model.network.species)))
+    found = fit(features, scalars, jnp.asarray(states, jnp.float32), jnp.asarray(widths, jnp.float32), parameters, with_sources=with_sources)
+    return features, scalars, parameters, found
+
+
+def value_at(features, model, parameters, table, counts):
+    variables = features.variables(tuple(jnp.asarray(counts, jnp.float32).reshape(-1, 1)), parameters)
+    return float(features.products((variables - model.location[:, None]) / model.scale[:, None])[:, 0] @ table)
+
+
+def test_polynomials_and_their_slopes():
+    u = np.linspace(0, 1, 7)
+    values, slopes = polynomials(jnp.asarray(u))
+    np.testing.assert_allclose(values, [np.polynomial.polynomial.polyval(u, p) for p in _POLYNOMIALS], atol=1e-6)
+    at_ends = np.asarray(values)[:, [0, -1]]
+    np.testing.assert_allclose(at_ends, [[1, 0], [0, 1], [0, 0], [0, 0]], atol=1e-6)  # only the first two meet the neighbours
+    shifted = polynomials(jnp.asarray(u + 1e-3))[0] - polynomials(jnp.asarray(u - 1e-3))[0]
+    np.testing.assert_allclose(slopes, shifted / 2e-3, atol=1e-3)
+
+
+def test_linear_network_has_the_exact_value_function():
+    features, _, parameters, model = fitted(models.immigration_death(), degree=1)
+    immigration, death = (float(parameters[name]) for name in ("immigration", "death"))
+    at = jnp.array([3, 2])  # the count at the end of the last stratum, and of the one before
+    start = jnp.stack([model.species[:, 0]] * 2, axis=1)
+    tables, first = coefficients(model, start, jnp.zeros_like(start), at)
+    for x in (0, 7, 25):
+        for k, t in enumerate((0.6, 0.3)):
+            exact = immigration / death + (x - immigration / death) * np.exp(-death * t)
+            assert value_at(features, model, parameters, first[0, :, k], [x]) == pytest.approx(exact, rel=1e-4)
+    assert np.all(np.asarray(tables)[2, :, :, :, 1] == 0)  # nothing behind an observation
+
+
+def test_integrals_of_a_linear_network():
+    features, _, parameters, model = fitted(models.immigration_death(), degree=1)
+    immigration, death = (float(parameters[name]) for name in ("immigration", "death"))
+    reward = model.species
+    _, first = coefficients(model, jnp.zeros_like(reward), reward, jnp.array([3]))
+    for x in (0, 25):
+        exact = immigration / death * 0.6 + (x - immigration / death) * (1 - np.exp(-death * 0.6)) / death
+        assert value_at(features, model, parameters, first[0, :, 0], [x]) == pytest.approx(exact, rel=1e-3)
+
+
+def test_second_value_function_is_the_gradient_of_the_first():
+    features, _, parameters, model = fitted(models.immigration_death(), degree=1)
+    start = model.species[:, :1]
+    _, first = coefficients(model, start, jnp.zeros_like(start), jnp.array([3]))
+    immigration, death = (float(parameters[name]) for name in ("immigration", "death"))
+    gone = np.exp(-death * 0.6)
+    by_name = dict(zip(sorted(parameters), (value_at(features, model, parameters, first[1 + p, :, 0], [12]) for p in range(2)), strict=True))
+    assert by_name["immigration"] == pytest.approx((1 - gone) / death, rel=1e-3)
+    assert by_name["death"] == pytest.approx(-0.6 * gone * 12 - immigration / death**2 * (1 - gone) + immigration / death * 0.6 * gone, rel=1e-3)
+
+
+def test_value_function_minimises_what_it_leaves_over():
+    """On a network that does not close, no other continuous V leaves a smaller weighted residual: compared with one dense least-squares problem."""
+    states = np.random.default_rng(0).poisson([[[20.0], [30.0]], [[25.0], [25.0]]][0], (2, 3000)).T.reshape(1, 3000, 2)
+    widths = np.array([0.02, 0.02])
+    network = models.lotka_volterra()
+    features, scalars, parameters, model = fitted(network, degree=1, widths=widths, states=np.concatenate([states, states]), with_sources=False)
+    start = model.species[:, :1]
+    tables, _ = coefficients(model, start, jnp.zeros_like(start), jnp.array([2]))
+    action = act(features, scalars, model.location, model.scale, tuple(jnp.asarray(states[0].T, jnp.float32)), parameters)
+    phi, generator = (np.asarray(part, float).T for part in (action.features, action.generator))
+    u, weights = np.polynomial.legendre.leggauss(4)
+    u, weights = (u + 1) / 2, weights / 2
+    basis, slope = (np.asarray(part, float) for part in polynomials(jnp.asarray(u)))
+    gram = {(a, b): x.T @ y / len(x) for a, x in enumerate((phi, generator)) for b, y in enumerate((phi, generator))}
+
+    def cost(tables):  # [W, 4, J]
+        total = 0
+        for w, width in enumerate(widths):
+            c, d = basis.T @ tables[w], slope.T @ tables[w] / width
+            squares = [di @ gram[0, 0] @ di + 2 * di @ gram[0, 1] @ ci + ci @ gram[1, 1] @ ci for ci, di in zip(c, d, strict=True)]
+            total += (w + 0.5) * width * float(weights @ squares)
+        return total
+
+    found = np.asarray(tables, float)[:, :, 0, :, 0]
+    best = cost(found)
+    rng = np.random.default_rng(3)
+    scale = np.abs(found).max()
+    for size in (1e-1, 1e-2, 1e-3):
+        for _ in range(20):
+            other = found + size * scale * rng.normal(size=found.shape)
+            other[0, 1] = other[1, 0]  # continuous
+            other[1, 1] = found[1, 1]  # the observable
+            assert cost(other) > best
+    drift = np.linalg.lstsq(phi, generator, rcond=None)[0]
+    galerkin = np.zeros_like(found)
+    nodes = [expm(drift * t) @ found[1, 1] for t in (0.04, 0.02, 0.0)]
+    for w in range(2):
+        galerkin[w, :2] = nodes[w], nodes[w + 1]
+    assert best < cost(galerkin)
+
+
+def test_least_squares_leaves_out_what_is_not_there():
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(500, 3)).astype(np.float32)
+    columns = np.concatenate([columns, columns[:, :1] + columns[:, 1:2], np.zeros((500, 1), np.float32)], axis=1)
+    found = least_squares(jnp.asarray(columns))
+    rotated = np.asarray(columns @ found.root)
+    used = np.abs(rotated).max(0) > 0
+    assert used.sum() == 3
+    np.testing.assert_allclose(rotated[:, used].T @ rotated[:, used] / 500, np.eye(3), atol=1e-4)
+    target = columns @ np.array([1.0, 2.0, 3.0, 0.0, 0.0], np.float32)
+    np.testing.assert_allclose(rotated @ np.asarray(found(jnp.asarray(target)[:, None]))[:, 0], target, atol=1e-4)
+
+
+def test_generator_is_the_sum_over_reactions():
+    model = models.schloegl()
+    parameters = {name: jnp.asarray(value) for name, value in model.parameters.items()}
+    features, scalars = Features.of_network(model.network, degree=2), scalars_of(parameters)
+    counts = (jnp.array([3.0, 40.0, 0.0]),)
+    action = act(features, scalars, jnp.array([10.0]), jnp.array([5.0]), counts, parameters)
+    for n, x in enumerate((3.0, 40.0, 0.0)):
+        rates = np.asarray(model.network.rates((jnp.asarray(x),), parameters), float)
+        z = lambda y: np.array([1, (y - 10) / 5, ((y - 10) / 5) ** 2])  # noqa: E731
+        expected = sum(a * (z(x + change) - z(x)) for a, change in zip(rates, model.network.stoichiometry[:, 0], strict=True))
+        np.testing.assert_allclose(action.generator[:, n], expected, rtol=1e-5, atol=1e-5)
+    by_theta = sum(float(parameters[name]) * action.sources[p] for p, name in enumerate(sorted(parameters)))
+    np.testing.assert_allclose(by_theta, action.generator, rtol=1e-5, atol=1e-4)  # rates are linear in the rate constants
+
+
+def test_fit_can_be_compiled_and_mapped():
+    states = jnp.asarray(np.random.default_rng(1).integers(0, 30, (3, 400, 1)), jnp.float32)
+    model = models.immigration_death()
+    parameters = {name: jnp.asarray([value, 2 * value]) for name, value in model.parameters.items()}
+    features = Features.of_network(model.network, degree=1)
+    scalars = scalars_of({name: 1.0 for name in parameters})
+    steps = jax.vmap(lambda p: fit(features, scalars, states, jnp.asarray(WIDTHS, jnp.float32), p, with_sources=False).step)(parameters)
+    assert steps.shape == (2, 3, 3 * 2, 2)
+    assert np.all(np.isfinite(steps))
