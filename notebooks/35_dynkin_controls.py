@@ -117,7 +117,7 @@ report.figure(
 case = problems["association"]
 network, theta, start = case.model[:3]
 other_rates = {p: rate * factor for (p, rate), factor in zip(theta.items(), (2.0, 0.5))}
-elsewhere = estimators.dynkin_controls(keys[1], network, other_rates, start, [case.horizon], num_paths=256)
+elsewhere = estimators.dynkin_controls(keys[1], network, other_rates, start, [case.horizon], num_paths=512)
 variants = {
     "score function": estimators.score_function,
     "V of other rates": partial(estimators.dynkin_controls, num_batches=num_batches, pilot=elsewhere),
@@ -144,7 +144,7 @@ report.figure(
 #
 # Efficiency $1/(\text{variance} \times \text{events per path})$, as a multiple of that of the score function with its leave-one-out baseline. Events of
 # second paths count, those of the pilot (an eighth of the paths) do not. An event is not a second: sampling the integral costs as well, and
-# `reports/benchmark_gradients.md` has the seconds.
+# `reports/benchmark_efficiency.md` has the seconds.
 
 # %%
 every = {name: (*problem.model[:3], problem.horizon, problem.species, problem.options) for name, problem in problems.items()}
@@ -212,16 +212,16 @@ honest = [label for label in ("forked path", "coupled difference, ± 5 %") if la
 lead = min(found["Dynkin controls"] / max(1.0, *(found[label] for label in honest)) for name, found in gains.items() if name != apart)
 first, *_, final = next(iter(last["horizon"].values()))[1]
 claims = [
-    ("unbiased", "Gradients are unbiased for good and for bad value functions.", z, "largest |z|",
+    ("unbiased", "Gradients of association are unbiased for good and for bad value functions.", z, "largest |z|",
      f"|z| < {limit:.2f} for all {len(judged)} comparisons", z < limit),
-    ("variance", "Per event, Dynkin controls are at least 50 times as efficient as the score function (promoters apart).",
+    ("variance", "Per event (pilot apart), Dynkin controls are at least 50 times as efficient as the score function, promoters excepted.",
      gains[least]["Dynkin controls"], f"times ({least})", "least gain ≥ 50", gains[least]["Dynkin controls"] >= 50),
-    ("others", "Nor are coupled differences or forked paths as efficient (promoters apart).", lead, "times the best of them",
+    ("others", "Nor are coupled differences or forked paths as efficient, promoters excepted.", lead, "times the best of them",
      "least advantage > 1", lead > 1),
     ("horizon", "The gain falls as paths get longer.", final / first, "of that of the shortest", "longest < shortest horizon", final < first),
 ]  # fmt: skip
 if apart in gains:
-    claims.append(("promoters", "With promoters as species, the gain is at least fivefold.", gains[apart]["Dynkin controls"], "times",
+    claims.append(("promoters", "Where genes with promoter states switch fast, the gain is at least fivefold.", gains[apart]["Dynkin controls"], "times",
                    "gain per event ≥ 5", gains[apart]["Dynkin controls"] >= 5))  # fmt: skip
 for id, says, measured, unit, criterion, holds in claims:
     known_facts = {"measured": measured, "unit": unit, "criterion": criterion, "holds": bool(holds)}

@@ -16,7 +16,8 @@ sampled at one random time in each stratum of [0, T]. V = φ(x) · c(t) is linea
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,18 +40,20 @@ class Controls:
         plain: [B, W, 4, J], of (∂_t + L) V for each polynomial in time and feature, integrated over the stratum.
         scored: the same times the centred score, plus Γ_p φ [B, W, P, 4, J].
         rewards: of φ times 1 and times the centred score, integrated over the stratum [B, W, 1 + P, J].
+        unspanned: of the counts less what the features say of them, weighted in the same way [B, W, 1 + P, S].
         start: mean features of the initial states [B, J].
         nodes: limits of the strata [W + 1], the start first.
         scores: score of each path at each observation time [n, T, P]. times: of the observations [T].
         shift: θ − stop_gradient(θ) [P].
         parameters: θ without derivative.
-        features: φ.
+        features: φ. scalars: the parameters.
     """
 
     model: ValueModel
     plain: jax.Array
     scored: jax.Array
     rewards: jax.Array
+    unspanned: jax.Array
     start: jax.Array
     nodes: jax.Array
     scores: jax.Array
@@ -58,6 +61,8 @@ class Controls:
     shift: jax.Array
     parameters: Any
     features: Features = field(metadata={"static": True})
+    scalars: Scalars = field(metadata={"static": True})
+    has_plain_means: ClassVar[bool] = False
 
     def terms(self, values: jax.Array, counts: jax.Array, times: jax.Array) -> jax.Array:
         """Independent terms [B, T, ...] whose mean is the expectation of values [n, T, ...] at states [n, T, S], with its derivative."""
@@ -74,7 +79,6 @@ class Controls:
             mean, gradient = _controlled_integrals(self, integrals, times)
         return mean + gradient @ self.shift
 
-
     def value_function(self, values: jax.Array, counts: jax.Array, states: jax.Array) -> jax.Array:
         """V(x, t) at the limits of the strata up to the last observation [W + 1, m, K], to look at.
 
@@ -82,7 +86,7 @@ class Controls:
             values: of the observable on the paths at the last time [n, K]. counts: of the paths then [n, S]. states: x [m, S].
         """
         found = _features_at(self, counts[:, None])
-        start = _fit_halves(found, values[:, None])[0][0]
+        start = _fit(found, values[:, None], slice(None))[0]
         at = jnp.full(values.shape[-1], len(self.nodes) - 1)
         tables, first = coefficients(self.model, start, jnp.zeros_like(start), at)
         ends = jnp.concatenate([first[:1], tables[:, 1, 0]])
@@ -105,8 +109,8 @@ def _evaluate(features: Features, model: ValueModel, states: tuple, parameters: 
 def moments(
     features: Features, scalars: Scalars, model: ValueModel, points: jax.Array, scores: jax.Array, offsets: jax.Array, widths: jax.Array,
     parameters: Any, num_batches: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-    """`Controls.plain`, `scored` and `rewards` from one state of each path in each stratum.
+) -> tuple[jax.Array, ...]:  # fmt: skip
+    """`Controls.plain`, `scored`, `rewards` and `unspanned` from one state of each path in each stratum.
 
     Args:
         points: states [n, W, S]. scores: there [n, W, P]. offsets: how far into its stratum each state lies, 0 to 1 [n, W]. widths: [W].
@@ -129,7 +133,8 @@ def moments(
         share = width / size
         both = jnp.einsum("qhn,jn->qhj", by_basis, action.generator) + jnp.einsum("qhn,jn->qhj", by_speed, action.features)
         sources = jnp.einsum("hn,pjn->phj", basis, action.sources)
-        return share * both[0], share * (both[1:] + sources), share * (weights @ action.features.T)
+        unspanned = states - action.features.T @ (model.root @ model.species)
+        return share * both[0], share * (both[1:] + sources), share * (weights @ action.features.T), share * (weights @ unspanned)
 
     widths = jnp.tile(widths, num_batches)
     found = lax.map(of_block, (blocks(points), blocks(scores), blocks(offsets), widths))
@@ -138,28 +143,36 @@ def moments(
 
 @jax.jit
 def _controlled(controls: Controls, values: jax.Array, counts: jax.Array, times: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Batch means [B, T, K] and gradients [B, T, K, P] of values [n, T, K]: controlled, and blended with the plain ones."""
+    """Batch means [B, T, K] and gradients [B, T, K, P] of values [n, T, K]: controlled, and blended with the plain ones.
+
+    For each half of the batches, some of the others fit the coefficients of the observable and the rest of these say how to blend.
+    """
     num_batches, scores = len(controls.plain), _scores_at(controls, times)
-    found = _features_at(controls, counts)
-    fitted = _fit_halves(found, values)
-    batches = []
-    for half, start in enumerate(fitted):  # [T, J, K], from the other half of the paths
-        rows = _half(len(values), half)
-        rest = values[rows] - jnp.einsum("tjn,tjk->ntk", found[..., rows], start)
-        parts = _plain(rest, scores[rows], num_batches // 2)
-        modelled = _from_model(controls, start, jnp.zeros_like(start), times, half)
-        batches.append(jax.tree.map(jnp.add, parts, modelled))
-    controlled = jax.tree.map(lambda *halves: jnp.concatenate(halves), *batches)
-    return jax.tree.map(_blend, _plain(values, scores, num_batches), controlled)
+    size, found = len(values) // num_batches, _features_at(controls, counts)
+    num_fitted = min(num_batches // 4, -(-_FIT_PATHS // size))
+    plain, mixed = _plain(values, scores, num_batches), []
+    for half in (0, 1):
+        others = _half(num_batches, 1 - half)
+        fitted, judging = slice(others.start, others.start + num_fitted), slice(others.start + num_fitted, others.stop)
+        start = _fit(found, values, slice(fitted.start * size, fitted.stop * size))
+        rest = _plain(values - jnp.einsum("tjn,tjk->ntk", found, start), scores, num_batches)
+        controlled = jax.tree.map(jnp.add, rest, _from_model(controls, start, jnp.zeros_like(start), times))
+        mixed.append(jax.tree.map(partial(_blend, mine=_half(num_batches, half), judging=judging), plain, controlled))
+    return jax.tree.map(lambda *halves: jnp.concatenate(halves), *mixed)
 
 
 @jax.jit
 def _controlled_integrals(controls: Controls, integrals: jax.Array, times: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The same for ∫ x ds, which V carries as a reward on the way: batch means [B, T, S] and gradients [B, T, S, P]."""
+    """The same for ∫ x ds, which V carries as a running reward: batch means [B, T, S] and gradients [B, T, S, P]."""
+    num_batches = len(controls.plain)
     reward = jnp.broadcast_to(controls.model.species, (len(times), *controls.model.species.shape))
-    halves = [_from_model(controls, jnp.zeros_like(reward), reward, times, half) for half in (0, 1)]
-    controlled = jax.tree.map(lambda *parts: jnp.concatenate(parts), *halves)
-    return jax.tree.map(_blend, _plain(integrals, _scores_at(controls, times), len(controls.plain)), controlled)
+    mean, gradient = _from_model(controls, jnp.zeros_like(reward), reward, times)
+    before = _strata_before(controls, times).astype(mean.dtype)
+    unspanned = jnp.einsum("tw,bwqs->btsq", before, controls.unspanned)
+    controlled = mean + unspanned[..., 0], gradient + unspanned[..., 1:]
+    plain = _plain(integrals, _scores_at(controls, times), num_batches)
+    halves = [partial(_blend, mine=_half(num_batches, half), judging=_half(num_batches, 1 - half)) for half in (0, 1)]
+    return jax.tree.map(lambda *parts: jnp.concatenate([blend(*parts) for blend in halves]), plain, controlled)
 
 
 def _half(number: int, half: int) -> slice:
@@ -172,21 +185,28 @@ def _features_at(controls: Controls, counts: jax.Array) -> jax.Array:
     return lax.map(lambda states: controls.model.root.T @ _evaluate(controls.features, controls.model, tuple(states.T), controls.parameters), by_time)
 
 
+def _node(controls: Controls, times: jax.Array) -> jax.Array:
+    return jnp.argmin(jnp.abs(times[:, None] - controls.nodes[None]), axis=1)
+
+
+def _strata_before(controls: Controls, times: jax.Array) -> jax.Array:
+    """Which strata lie before which observations [T, W]."""
+    return jnp.arange(len(controls.nodes) - 1)[None] < _node(controls, times)[:, None]
+
+
 def _scores_at(controls: Controls, times: jax.Array) -> jax.Array:
     """Scores at some of the observation times [n, T', P]."""
     return controls.scores[:, jnp.argmin(jnp.abs(times[:, None] - controls.times[None]), axis=1)]
 
 
-def _fit_halves(found: jax.Array, values: jax.Array) -> list[jax.Array]:
-    """Coefficients of the observable at each time [T, J, K], for each half of the paths from some of the other half."""
-    num_paths = len(values)
+def _fit(found: jax.Array, values: jax.Array, rows: slice) -> jax.Array:
+    """Coefficients of the observable at each time [T, J, K] from some of the paths."""
 
     def solve(features, targets):
         found = least_squares(features.T)
         return found.root @ found(targets)
 
-    other = [slice(num_paths // 2, num_paths // 2 + min(num_paths // 2, _FIT_PATHS)), slice(0, min(num_paths // 2, _FIT_PATHS))]
-    return [jax.vmap(solve)(found[..., rows], jnp.moveaxis(values[rows], 1, 0)) for rows in other]
+    return jax.vmap(solve)(found[..., rows], jnp.moveaxis(values[rows], 1, 0))
 
 
 def _plain(values: jax.Array, scores: jax.Array, num_batches: int) -> tuple[jax.Array, jax.Array]:
@@ -197,34 +217,29 @@ def _plain(values: jax.Array, scores: jax.Array, num_batches: int) -> tuple[jax.
     return values.mean(1), jnp.einsum("bntk,bntp->btkp", centred, scores) / (size - 1)
 
 
-def _from_model(controls: Controls, start: jax.Array, reward: jax.Array, times: jax.Array, half: int) -> tuple[jax.Array, jax.Array]:
+def _from_model(controls: Controls, start: jax.Array, reward: jax.Array, times: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What the value function of observables with coefficients and rewards [T, J, K] adds to the mean and to the gradient."""
-    batch = _half(len(controls.plain), half)
     num_times, size, number = start.shape
     begin, on_way = (jnp.moveaxis(part, 1, 0).reshape(size, -1) for part in (start, reward))
-    at = jnp.argmin(jnp.abs(times[:, None] - controls.nodes[None]), axis=1)
+    at = _node(controls, times)
     tables, first = coefficients(controls.model, begin, on_way, jnp.repeat(at, number))
-    mean = jnp.einsum("bwhj,whjk->bk", controls.plain[batch], tables[:, :, 0]) + controls.start[batch] @ first[0]
-    gradient = jnp.einsum("bwphj,whjk->bkp", controls.scored[batch], tables[:, :, 0])
+    mean = jnp.einsum("bwhj,whjk->bk", controls.plain, tables[:, :, 0]) + controls.start @ first[0]
+    gradient = jnp.einsum("bwphj,whjk->bkp", controls.scored, tables[:, :, 0])
     if tables.shape[2] > 1:
-        gradient += jnp.einsum("bwhj,whpjk->bkp", controls.plain[batch], tables[:, :, 1:]) + jnp.einsum("bj,pjk->bkp", controls.start[batch], first[1:])
-    before = jnp.arange(len(controls.nodes) - 1)[None] < at[:, None]
+        gradient += jnp.einsum("bwhj,whpjk->bkp", controls.plain, tables[:, :, 1:]) + jnp.einsum("bj,pjk->bkp", controls.start, first[1:])
+    before = _strata_before(controls, times)
     in_features = jnp.einsum("lj,tjk->tlk", controls.model.root, reward)
     paid = jnp.where(before[:, :, None, None], in_features[:, None], 0)  # [T, W, J, K]
-    mean += jnp.einsum("bwj,twjk->btk", controls.rewards[batch, :, 0], paid).reshape(mean.shape)
-    gradient += jnp.einsum("bwpj,twjk->btkp", controls.rewards[batch, :, 1:], paid).reshape(gradient.shape)
+    mean += jnp.einsum("bwj,twjk->btk", controls.rewards[:, :, 0], paid).reshape(mean.shape)
+    gradient += jnp.einsum("bwpj,twjk->btkp", controls.rewards[:, :, 1:], paid).reshape(gradient.shape)
     return tuple(part.reshape(len(part), num_times, number, *part.shape[2:]) for part in (mean, gradient))
 
 
-def _blend(plain: jax.Array, controlled: jax.Array) -> jax.Array:
-    """The mixture of two unbiased estimates [B, …] with the least variance; each half of the batches is mixed as the other one says."""
-    num_batches = len(plain)
-    mixed = []
-    for half in (0, 1):
-        mine, other = _half(num_batches, half), _half(num_batches, 1 - half)
-        difference = controlled[other] - plain[other]
-        difference = difference - difference.mean(0, keepdims=True)
-        spread = (difference**2).sum(0)
-        share = -(difference * (plain[other] - plain[other].mean(0, keepdims=True))).sum(0) / jnp.where(spread > 0, spread, 1)
-        mixed.append(plain[mine] + jnp.clip(share, 0, 1)[None] * (controlled[mine] - plain[mine]))
-    return jnp.concatenate(mixed)
+def _blend(plain: jax.Array, controlled: jax.Array, *, mine: slice, judging: slice) -> jax.Array:
+    """The mixture of two unbiased estimates [B, …] in some batches that has the least variance in others."""
+    difference = controlled[judging] - plain[judging]
+    difference = difference - difference.mean(0, keepdims=True)
+    deviation = plain[judging] - plain[judging].mean(0, keepdims=True)
+    spread = (difference**2).sum(0)
+    share = jnp.clip(-(difference * deviation).sum(0) / jnp.where(spread > 0, spread, 1), 0, 1)
+    return plain[mine] + share[None] * (controlled[mine] - plain[mine])

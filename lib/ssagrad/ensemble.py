@@ -87,8 +87,9 @@ class Ensemble:
         """
         if self.controls is not None:
             by_time = values if values.ndim > 1 else values[:, None]
+            by_time = by_time if jnp.issubdtype(by_time.dtype, jnp.floating) else by_time.astype(self.counts.dtype)
             rows = slice(None) if values.ndim > 1 else slice(-1, None)
-            found = self.controls.terms(by_time, self.counts[:, rows], self.times[rows].astype(values.dtype))
+            found = self.controls.terms(by_time, self.counts[:, rows], self.times[rows].astype(self.counts.dtype))
             return found if values.ndim > 1 else found[:, 0]
         weights, total = self._aligned_weights(values)
         centre = jax.lax.stop_gradient(self.expectation(values)) * float(self.is_normalised)
@@ -172,11 +173,13 @@ class Ensemble:
         return weights.reshape(*weights.shape, *trailing), total.reshape(*total.shape, *trailing)
 
     def _centred(self, values: jax.Array) -> jax.Array:
-        return values - self.expectation(values)[None]
+        """Deviations from the mean; around it, the derivative of the mean square in the mean is 0, and is left to no sampling error."""
+        centre = self.expectation(values)
+        return values - (centre if self.controls is None else jax.lax.stop_gradient(centre))[None]
 
     def _unbiased(self) -> jax.Array:
-        """The factor n/(n − 1) [T] of a variance around a mean that comes from the same paths (1 for an exact law)."""
-        if self.is_exact:
+        """The factor n/(n − 1) [T] of a variance around a mean that comes from the same paths (1 for one that does not)."""
+        if self.is_exact or (self.controls is not None and not self.controls.has_plain_means):
             return jnp.ones_like(self.weights[0])
         if self.num_paths < 2:
             raise ValueError(f"a variance needs at least 2 paths, received {self.num_paths}")

@@ -122,7 +122,8 @@ def simulate_with(
         jump_chain=clock == "events",
         num_threads=num_threads,
     )
-    _raise_failures(recorded, network, parameters, times, parameters_per_path, on_exhausted == "raise")
+    seen = times if intervals is None else start_time + jnp.cumsum(jnp.asarray(intervals), axis=-1)
+    _raise_failures(recorded, network, parameters, seen, parameters_per_path, on_exhausted == "raise")
     sizes = [len(network.species), *(accumulator.size(network) for accumulator in accumulators)]
     columns = jnp.split(recorded.columns, np.cumsum(sizes)[:-1], axis=-1) if accumulators else [recorded.columns]
     ensemble = Ensemble(
@@ -233,7 +234,8 @@ def _raise_failures(recorded: Recorded, network: Network, parameters: Any, times
         return
     path = int(np.argmax(failed))
     observed = int(recorded.num_observed[path])
-    since = f"after t = {float(times[observed - 1]):g}" if observed else "before the first observation time"
+    reached = times[path] if jnp.ndim(times) == 2 else times
+    since = f"after t = {float(reached[observed - 1]):g}" if observed else "before the first observation time"
     counts = dict(zip(network.species, np.asarray(recorded.final_counts[path]).tolist(), strict=True))
     reason = {
         EXHAUSTED: "ran out of events (max_events); give it more, or say on_exhausted='freeze' or 'nan'",

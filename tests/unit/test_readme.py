@@ -17,7 +17,7 @@ def test_code_of_the_readme_runs_and_gives_what_it_says():
     exec(first, scope)
     assert scope["paths"].counts.shape == (10_000, 101, 3)
     exec(second, scope)
-    gradient = jax.grad(scope["loss"])({"infection": -2.0, "recovery": 1.0}, jax.random.key(1))
+    gradient = jax.grad(scope["loss"])({"infection": 0.025, "recovery": 4.0}, jax.random.key(1))
     assert all(np.isfinite(value) and value != 0 for value in gradient.values())
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssagrad.controls import Controls, average_features, moments
+from ssagrad.coupling import refuse
 from ssagrad.ensemble import Ensemble
 from ssagrad.features import Features
 from ssagrad.network import Network
@@ -40,7 +41,7 @@ def dynkin_controls(
     num_pilot: int | None = None,
     pilot: Ensemble | None = None,
     degree: int | None = None,
-    num_batches: int = 16,
+    num_batches: int = 32,
     start_time: float = 0.0,
     **options: Any,
 ) -> Ensemble:
@@ -53,10 +54,11 @@ def dynkin_controls(
 
     **Requires** positive rate constants, known times and parameters that change propensities only; observables that are functions of the
     state, or time integrals of species, gain most. V is blended with the plain score function (leave-one-out baseline) as the
-    variances of other batches say, so that a poor V does no harm beyond the pilot's cost.
-    **Bias / variance**: unbiased (paths that fit are never paths that are averaged), all parameters at once, no coupling, no temperature. Variance:
-    that of the score function times the share of f that V leaves unexplained, typically 1/50 to 1/1000; it depends on how well
-    polynomials describe conditional expectations, and falls as 1/num_strata² until then.
+    variances of other batches say, so that a poor V does little harm. One key for all paths; paths that reach max_events raise.
+    **Bias / variance**: unbiased (no path is averaged with what it fitted), all parameters at once, no coupling, no temperature. Variance:
+    what the residual (∂_t + L) V leaves, which depends on how well polynomials describe conditional expectations: nothing but rounding where all
+    rates are linear, 1/100 to 1/1000 of the score function's variance where they are smooth, 1/2 where genes switch within moments. It falls
+    with num_strata, and grows with time faster than that of the score function. A gradient takes 3 to 7 times as long, less with `pilot=`.
 
     Args:
         parameters: pytree θ of float scalars or arrays; the derivative is taken in these.
@@ -66,16 +68,17 @@ def dynkin_controls(
         pilot: an ensemble that this estimator made before, with the same network and features (at a slightly different θ: an
             optimisation's last step), whose V is taken over; no pilot is simulated then.
         degree: of the polynomials; default the highest up to 4 that gives at most 128 features.
-        num_batches: groups of paths whose averages are the ensemble's independent `terms`, an even number.
+        num_batches: groups of paths whose averages are the ensemble's independent `terms`, a multiple of 4 and at least 8.
         options: passed on to `simulate`.
 
     Returns:
         Ensemble whose `mean`, `expectation`, `variance`, `covariance` and `time_average` are controlled and carry the derivative.
 
     Raises:
-        ValueError: impossible numbers, an option without meaning here, or a pilot that does not fit.
+        ValueError: impossible numbers, an option without meaning here (clock, parameters_per_path, on_exhausted), or a pilot that does not fit.
     """
-    _check(num_paths, num_strata, num_pilot, num_batches, pilot, options)
+    _check(key, num_paths, num_strata, num_pilot, num_batches, pilot)
+    refuse("dynkin_controls", options, clock="time", parameters_per_path=False, on_exhausted="raise")
     if isinstance(times, jax.core.Tracer):
         raise ValueError("dynkin_controls needs times that are known when it is compiled (static), received traced ones")
     check_times(times, start_time)
@@ -85,14 +88,17 @@ def dynkin_controls(
     num_paths += -num_paths % num_batches
     scalars, centre = scalars_of(parameters), jax.lax.stop_gradient(parameters)
     pilot_key, path_key, offset_key = jax.random.split(key, 3)
-    features = Features.of_network(network, degree=degree)
+    features, counts = Features.of_network(network, degree=degree), network.counts_from(initial_counts)
+    if counts.ndim == 2 and len(counts) != num_paths:
+        raise ValueError(f"expected initial counts for a multiple of num_batches={num_batches} paths, here {num_paths}, received {len(counts)}")
     nodes = _strata(times, start_time, num_strata)
     widths = jnp.asarray(np.diff(nodes), jnp.float32)
     if pilot is None:
         size = num_pilot or max(_FEWEST_PILOT_PATHS, num_paths // 8)
         inside = (nodes[:-1, None] + np.diff(nodes)[:, None] * (np.arange(_PER_STRATUM) + 0.5) / _PER_STRATUM).reshape(-1)
         quiet = {name: value for name, value in options.items() if name != "record"}
-        paths = simulate(pilot_key, network, centre, initial_counts, inside, num_paths=size, start_time=start_time, **quiet)
+        some = counts if counts.ndim == 1 else counts[np.arange(size) % num_paths]
+        paths = simulate(pilot_key, network, centre, some, inside, num_paths=size, start_time=start_time, **quiet)
         with_sources = len(scalars.names) * features.size <= _MOST_SOURCES
         with jax.default_matmul_precision("highest"):
             model = _fit(features, scalars, paths.counts, widths, centre, with_sources)
@@ -101,10 +107,10 @@ def dynkin_controls(
     sampled = _sample(path_key, offset_key, network, centre, initial_counts, times, nodes, scalars, num_paths, options)
     with jax.default_matmul_precision("highest"):
         averages = _moments(features, scalars, model, sampled.points, sampled.point_scores, sampled.offsets, widths, centre, num_batches)
-    start = _average_features(features, model, jnp.asarray(network.counts_from(initial_counts), widths.dtype), centre, num_batches)
+    start = _average_features(features, model, jnp.asarray(counts, widths.dtype), centre, num_batches)
     shift = flat_shift(parameters, widths.dtype)
     nodes, at = (jnp.asarray(part, widths.dtype) for part in (nodes, times))
-    controls = Controls(model, *averages, start, nodes, sampled.scores, at, shift, centre, features)
+    controls = Controls(model, *averages, start, nodes, sampled.scores, at, shift, centre, features, scalars)
     weights = add_to_weights(sampled.paths.weights, sampled.scores, shift)
     return replace(sampled.paths, start_time=start_time, weights=weights, controls=controls, num_samples=num_batches)
 
@@ -176,21 +182,22 @@ _average_features = jax.jit(average_features, static_argnums=(0, 4))
 def _take_over(pilot: Ensemble, features: Features, scalars: Scalars, nodes: np.ndarray) -> ValueModel:
     if not isinstance(pilot.controls, Controls):
         raise ValueError("expected as pilot an ensemble that dynkin_controls made; this one carries no value function")
-    if pilot.controls.features != features or pilot.controls.shift.shape != (len(scalars.names),):
+    if pilot.controls.features != features or pilot.controls.scalars != scalars:
         raise ValueError("the pilot belongs to another network, to other parameters, or to another degree")
-    if pilot.controls.nodes.shape != nodes.shape:
-        raise ValueError(f"the pilot has other times: {len(pilot.controls.nodes) - 1} strata, expected {len(nodes) - 1}")
+    theirs = pilot.controls.nodes
+    if theirs.shape != nodes.shape or not (isinstance(theirs, jax.core.Tracer) or np.allclose(theirs, nodes, rtol=1e-5)):
+        raise ValueError(f"the pilot has other times or another number of strata: {len(theirs) - 1}, here {len(nodes) - 1} up to {nodes[-1]:g}")
     return pilot.controls.model
 
 
-def _check(num_paths: int, num_strata: int, num_pilot: int | None, num_batches: int, pilot: Any, options: dict) -> None:
-    if num_batches % 2 or num_batches < 4:
-        raise ValueError(f"expected an even number of batches ≥ 4, received num_batches={num_batches}")
+def _check(key: jax.Array, num_paths: int, num_strata: int, num_pilot: int | None, num_batches: int, pilot: Any) -> None:
+    if jnp.ndim(key):
+        raise ValueError(f"dynkin_controls takes one key for all paths, received {jnp.shape(key)}; use jax.vmap for several ensembles")
+    if num_batches % 4 or num_batches < 8:
+        raise ValueError(f"expected a multiple of 4 and at least 8 batches, received num_batches={num_batches}")
     if num_paths < 4 * num_batches:
         raise ValueError(f"expected at least {4 * num_batches} paths (4 in each of {num_batches} batches), received num_paths={num_paths}")
     if num_strata < 2:
         raise ValueError(f"expected num_strata ≥ 2, received {num_strata}")
     if num_pilot is not None and (pilot is not None or num_pilot < 16):
         raise ValueError(f"expected num_pilot ≥ 16, and only where no pilot is given; received num_pilot={num_pilot}")
-    if options.get("clock", "time") != "time" or options.get("parameters_per_path", False):
-        raise ValueError("dynkin_controls works at physical times and with one set of parameters; use score_function for clock='events'")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class OptimalBaseline:
     scores: jax.Array
     times: jax.Array
     shift: jax.Array
+    has_plain_means: ClassVar[bool] = True
 
     @jax.jit
     def terms(self, values: jax.Array, counts: jax.Array, times: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssagrad import models, simulate
+from ssagrad import SimulationError, models, simulate
 from ssagrad.estimators import dynkin_controls, score_function
 
 NETWORK = models.immigration_death().network
@@ -13,9 +13,10 @@ THETA = {"immigration": jnp.asarray(10.0), "death": jnp.asarray(1.0)}
 TIMES = np.array([0.0, 1.0, 2.0])
 
 
-def estimate(theta=THETA, *, seed=3, key=None, times=TIMES, **options):
+def estimate(theta=THETA, *, seed=3, key=None, initial_counts=None, times=TIMES, **options):
     key = jax.random.key(seed) if key is None else key
-    return dynkin_controls(key, NETWORK, theta, {"X": 4}, times, **{"num_paths": 256, "num_strata": 4, "degree": 1} | options)
+    initial_counts = {"X": 4} if initial_counts is None else initial_counts
+    return dynkin_controls(key, NETWORK, theta, initial_counts, times, **{"num_paths": 256, "num_strata": 4, "degree": 1} | options)
 
 
 def exact_mean(immigration, death, times=TIMES):
@@ -31,7 +32,7 @@ def test_paths_are_exact_paths(paths):
     assert paths.counts.shape == (256, 3, 1)
     assert np.all(np.asarray(paths.counts)[:, 0] == 4)
     np.testing.assert_allclose(paths.weights, 1)
-    assert paths.num_samples == 16
+    assert paths.num_samples == 32
 
 
 def test_means_of_a_linear_network_have_no_noise(paths):
@@ -71,13 +72,55 @@ def test_mapped_over_keys():
 
 def test_variance_and_second_moment_belong_together(paths):
     second = paths.mean(lambda counts: counts["X"] ** 2)
-    assert np.isclose(paths.variance("X")[-1] * 255 / 256, second[-1] - paths.mean("X")[-1] ** 2, rtol=1e-3)
+    assert np.isclose(paths.variance("X")[-1], second[-1] - paths.mean("X")[-1] ** 2, rtol=1e-3)
 
 
 def test_some_of_the_times(paths):
     np.testing.assert_allclose(paths.at([1]).mean("X"), paths.mean("X")[1:2], rtol=1e-6)
     last = jax.jacfwd(lambda theta: (lambda found: found.expectation(found.counts[:, -1, 0]))(estimate(theta)))(THETA)
     np.testing.assert_allclose(last["death"], -10 * (1 - np.exp(-2)) + 6 * 2 * np.exp(-2), rtol=1e-3)
+
+
+def test_gradient_of_the_variance_of_a_linear_network_has_little_noise():
+    slope = jax.grad(lambda theta: estimate(theta, degree=2, times=TIMES[1:]).variance("X")[-1])(THETA)
+
+    def exact(death):  # Var = mean − 4 e^{−2 death t}
+        return 10 / death + (4 - 10 / death) * np.exp(-2 * death) - 4 * np.exp(-4 * death)
+
+    assert np.isclose(slope["death"], (exact(1.001) - exact(0.999)) / 0.002, rtol=0.02)
+
+
+@pytest.mark.parametrize("observable", [lambda x: x["X"] > 8, lambda x: jnp.where(x["X"] > 8, 1, 0)], ids=["bool", "int"])
+def test_observables_need_not_be_floats(paths, observable):
+    """At each of two times as the same indicator in floating point."""
+    found = paths.at([1, 2]).mean(observable)
+    expected = paths.at([1, 2]).mean(lambda x: jnp.where(x["X"] > 8, 1.0, 0.0))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert found[1] > found[0] + 0.05
+
+
+def test_other_starts_and_a_later_start_time():
+    """Initial counts per path, at times that are not counted from 0."""
+    counts = np.repeat([[0.0], [20.0]], 128, axis=0)
+    found = estimate(initial_counts=counts, times=5 + TIMES[1:], start_time=5.0, record=("time_integrals",))
+    np.testing.assert_allclose(found.mean("X"), 10 + 0 * TIMES[1:], atol=0.02)
+    np.testing.assert_allclose(found.time_average("X"), 10 + 0 * TIMES[1:], atol=0.02)
+
+
+def test_time_average_of_what_the_pilot_has_not_seen():
+    """B starts elsewhere than in the pilot: what its features say of B is wrong, and is corrected."""
+    network, rates = models.isomerisation().network, models.isomerisation().parameters
+    start, options = {"A": 20, "B": 20}, {"num_paths": 512, "record": ("time_integrals",), "num_strata": 4}
+    pilot = dynkin_controls(jax.random.key(0), network, rates, {"A": 20}, [1.0], **options)
+    found = dynkin_controls(jax.random.key(1), network, rates, start, [1.0], pilot=pilot, **options)
+    plain = simulate(jax.random.key(2), network, rates, start, [1.0], num_paths=4096, record=("time_integrals",))
+    np.testing.assert_allclose(found.time_average()[-1], plain.time_average()[-1], atol=0.3)
+    assert np.isclose(found.time_average()[-1].sum(), 40, atol=0.05)
+
+
+def test_a_failed_path_is_told_with_its_time():
+    with pytest.raises(SimulationError, match=r"after t = 0\.|before the first"):
+        estimate(max_events=3, times=[1.0], num_strata=2)
 
 
 def test_time_average_needs_the_integrals(paths):
@@ -99,6 +142,10 @@ def test_a_pilot_is_taken_over(paths):
         estimate(pilot=paths, degree=2)
     with pytest.raises(ValueError, match="strata"):
         estimate(pilot=paths, num_strata=8)
+    with pytest.raises(ValueError, match="other times"):
+        estimate(pilot=paths, times=10 * TIMES)
+    with pytest.raises(ValueError, match="one key"):
+        estimate(key=jax.random.split(jax.random.key(0), 256))
 
 
 def test_a_useless_value_function_does_little_harm():
@@ -123,11 +170,13 @@ def test_number_of_paths_is_rounded_up():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_batches": 5}, "even number of batches"),
-        ({"num_paths": 32}, "at least 64 paths"),
+        ({"num_batches": 10}, "multiple of 4"),
+        ({"num_paths": 32}, "at least 128 paths"),
         ({"num_strata": 1}, "num_strata"),
         ({"num_pilot": 3}, "num_pilot"),
-        ({"clock": "events"}, "score_function"),
+        ({"clock": "events"}, "clock='time' only"),
+        ({"on_exhausted": "freeze"}, "on_exhausted='raise' only"),
+        ({"initial_counts": np.ones((10, 1))}, "multiple of num_batches"),
         ({"times": [0.0]}, "after start_time"),
     ],
 )
