@@ -58,7 +58,7 @@ def dynkin_controls(
     **Bias / variance**: unbiased (no path is averaged with what it fitted), all parameters at once, no coupling, no temperature. Variance:
     what the residual (∂_t + L) V leaves, which depends on how well polynomials describe conditional expectations: nothing but rounding where all
     rates are linear, 1/100 to 1/1000 of the score function's variance where they are smooth, 1/2 where genes switch within moments. It falls
-    with num_strata, and grows with time faster than that of the score function. A gradient takes 3 to 7 times as long, less with `pilot=`.
+    with num_strata, and grows with time faster than that of the score function. A gradient takes 3 to 10 times as long, less with `pilot=`.
 
     Args:
         parameters: pytree θ of float scalars or arrays; the derivative is taken in these.
