@@ -97,12 +97,10 @@ starts = {label: np.linspace(*ends, num_starts).round() for label, ends in range
 solve = partial(MasterEquation.solve, parameters=schloegl.parameters)
 laws = {label: [MasterEquation.build(schloegl.network, {"X": n}, bounds={"X": 1000}) for n in starts[label]] for label in shown}
 exactly = {label: (starts[label], [solve(law, times=[T - nodes[node]]).mean("X")[0] for law in laws[label]]) for label, node in shown.items()}
-sizes = {"num_paths": num_paths, "repetitions": repetitions, "num_batches": num_batches, "num_starts": num_starts, "rivals": rivals}
-sizes |= {"networks": networks, "horizons": str(horizons), "strata": strata, "pilots": pilots}
+sizes = {"num_paths": num_paths, "repetitions": repetitions, "networks": networks, "horizons": str(horizons), "strata": strata, "pilots": pilots}
 report = publish.Report("35_dynkin_controls", profile=profile, seed=seed, parameters=sizes)
 report.figure(
-    plots.value_functions(learned, exactly, x_label="molecules of X now", y_label="expected molecules of X at the end"),
-    "value",
+    plots.value_functions(learned, exactly, x_label="molecules of X now", y_label="expected molecules of X at the end"), "value",
     caption="Schlögl's system: expected number at the end, given the number now, for three times to go; each where 99 % of the paths are by then.",
     alt="Three learned lines follow the exact dots: a nearly straight one shortly before the end, a bent one, and a short steep one long before.",
 )
@@ -133,8 +131,7 @@ estimators.show(judged, reference="score function")
 bars = {p: {r.estimator: (r.gradient, r.standard_error) for r in judged if r.parameter == p} for p in theta}
 panels = {p: (next(r.exact for r in judged if r.parameter == p), bars[p]) for p in theta}
 report.figure(
-    plots.estimates(panels, x_label="derivative of the mean,\nin the logarithm"),
-    "unbiased",
+    plots.estimates(panels, x_label="derivative of the mean,\nin the logarithm"), "unbiased",
     caption=f"Association: gradients from {repetitions * num_paths:,} paths with value functions of different quality, against the exact ones.",
     alt="All bars cover the dashed lines; they shrink from the score function at the top to Dynkin controls at the bottom.",
 )
@@ -150,11 +147,8 @@ report.figure(
 every = {name: (*problem.model[:3], problem.horizon, problem.species, problem.options) for name, problem in problems.items()}
 every["repressilator, Hill"] = (*models.hill_repressilator()[:3], 8.0, "P1", {"gumbel_softmax": {"cutoff": 0.3}})
 every["repressilator, promoters"] = (*models.promoter_repressilator()[:3], 8.0, "P1", {"gumbel_softmax": {"cutoff": 0.3}})
-known = {
-    "forked path": partial(estimators.forked_path, num_forks=4),
-    "coupled difference, ± 5 %": partial(estimators.coupled_difference, step=0.05),
-    "Gumbel-Softmax, temperature 0.5": partial(estimators.gumbel_softmax, temperature=0.5),
-}
+known = {"forked path": partial(estimators.forked_path, num_forks=4), "coupled difference, ± 5 %": partial(estimators.coupled_difference, step=0.05)}
+known["Gumbel-Softmax, temperature 0.5"] = partial(estimators.gumbel_softmax, temperature=0.5)
 controlled = partial(estimators.dynkin_controls, num_batches=num_batches)
 rows, tasks = {}, dict(zip(networks, jax.random.split(keys[4], len(networks))))
 for name, key in tqdm(tasks.items(), desc="networks"):
@@ -165,10 +159,9 @@ for name, key in tqdm(tasks.items(), desc="networks"):
 gains = {name: estimators.gain(found, "score function") for name, found in rows.items()}
 
 # %%
-x_label = "efficiency, in multiples of that of the score function"
+x_label, hollow = "efficiency, in multiples of that of the score function", ["Gumbel-Softmax, temperature 0.5"]
 report.figure(
-    plots.advantages(gains, reference="score function", hollow=["Gumbel-Softmax, temperature 0.5"], x_label=x_label),
-    "efficiency",
+    plots.advantages(gains, reference="score function", hollow=hollow, x_label=x_label), "efficiency",
     caption="Efficiency of gradients of the mean at the last time, per simulated event; geometric means over the parameters.",
     alt="Stars for Dynkin controls lie decades to the right of the score function and of all other markers, except for the promoters.",
 )
@@ -183,20 +176,18 @@ Table(("network", "Dynkin controls", *rivals), [(name, *(f"× {value:.3g}" for v
 
 # %%
 last = {"horizon": {}, "strata": {}, "pilot paths": {}}
-for name, row in zip(tqdm(horizons, desc="limits"), jax.random.split(keys[5], len(horizons))):
-    *model, horizon, species, _ = every[name]
-    settings = [("horizon", end, {}) for end in horizons[name]] + [("strata", n, {"num_strata": n}) for n in strata]
+for system, row in zip(tqdm(horizons, desc="limits"), jax.random.split(keys[5], len(horizons))):
+    *model, horizon, species, _ = every[system]
+    settings = [("horizon", end, {}) for end in horizons[system]] + [("strata", n, {"num_strata": n}) for n in strata]
     settings += [("pilot paths", n, {"num_pilot": n}) for n in pilots]
     for key, (setting, value, options) in zip(jax.random.split(row, len(settings)), settings):
         chosen = {"score function": estimators.score_function, "Dynkin controls": partial(controlled, **options)}
         end = value if setting == "horizon" else horizon
         found = estimators.compare(chosen, key, *model, [end], **at | {"observable": species})
-        line = last[setting].setdefault(name, ([], []))
-        line[0].append(value)
-        line[1].append(estimators.gain(found, "score function", per="path")["Dynkin controls"])
+        reduction = estimators.gain(found, "score function", per="path")["Dynkin controls"]
+        [part.append(number) for part, number in zip(last[setting].setdefault(system, ([], [])), (value, reduction))]
 report.figure(
-    plots.limits(last, y_label="variance of the score function\nover that of Dynkin controls"),
-    "limits",
+    plots.limits(last, y_label="variance of the score function\nover that of Dynkin controls"), "limits",
     caption="How many times less variance than the score function: over the time at which paths end, the strata, and the pilot paths.",
     alt="The gain falls with the horizon, rises with the number of strata and levels off, and rises with the number of pilot paths.",
 )
@@ -223,9 +214,9 @@ claims = [
 if apart in gains:
     claims.append(("promoters", "Where genes with promoter states switch fast, the gain is at least fivefold.", gains[apart]["Dynkin controls"], "times",
                    "gain per event ≥ 5", gains[apart]["Dynkin controls"] >= 5))  # fmt: skip
+ours = partial(report.claim, source="this project", kind="beyond")
 for id, says, measured, unit, criterion, holds in claims:
-    known_facts = {"measured": measured, "unit": unit, "criterion": criterion, "holds": bool(holds)}
-    report.claim(f"dynkin.{id}", source="this project", kind="beyond", says=says, **known_facts)
+    ours(f"dynkin.{id}", says=says, measured=measured, unit=unit, criterion=criterion, holds=bool(holds))
 report.numbers()
 
 # %%
