@@ -50,7 +50,7 @@ def main() -> int:
         "the score function; coupled differences (± 5 %) are slightly biased. Where all rates are linear, single precision is what is left of the "
         "variance. The networks and what is observed are those of `ssagrad.estimators.truth.problems`, and both repressilators at T = 8.\n"
     )
-    text = "\n".join([machine, report._table(lines), note])
+    text = "\n".join([machine, report.table(lines), note])
     print(text)
     if arguments.output:
         arguments.output.write_text("# Variance × seconds of gradients\n\n" + text)
@@ -70,7 +70,7 @@ def _line(name: str, network, parameters, initial_counts, horizon: float, specie
     variance, efficiency = (gain(rows, REFERENCE, per=cost) for cost in ("path", "second"))
     target = TARGETS.get(name, 1.0)
     cells = [variance[FLAGSHIP], variance[FLAGSHIP] / efficiency[FLAGSHIP], efficiency[FLAGSHIP]]
-    verdict = report._verdict(efficiency[FLAGSHIP] >= target)
+    verdict = report.verdict(efficiency[FLAGSHIP] >= target)
     return [name, *(f"{cell:.3g}" for cell in cells), f"≥ {target:g}", verdict, *(f"{efficiency[label]:.3g}" for label in OTHERS)]
 
 

@@ -179,7 +179,7 @@ def _relative(rows: dict) -> str:
         "take minutes). Where a simulation takes few milliseconds, most of the ratio is the time in which Python takes the derivative, which "
         "`jax.jit` saves.\n"
     )
-    return report._table(lines) + "\n" + note
+    return report.table(lines) + "\n" + note
 
 
 class GradientWorker(Worker):
@@ -244,7 +244,7 @@ def _beside_stochastix(rounds: int, versions: dict) -> str:
         "compilation included. What stochastix computes is less: its score leaves out the unfinished waiting time, and its straight-through gradient "
         "the waiting times, so that both are biased. Its number of steps is bounded as tightly as the reference allows, and its rate laws are ours.\n"
     )
-    return "\n".join([report._table(lines), *notes, about])
+    return "\n".join([report.table(lines), *notes, about])
 
 
 def _pair(own: GradientWorker, peer: GradientWorker) -> list[str]:
@@ -261,11 +261,11 @@ def _pair(own: GradientWorker, peer: GradientWorker) -> list[str]:
         *(f"{value:.3g}" for value in seconds),
         f"{ratio:.0f}× ({min(faster):.0f}–{max(faster):.0f})",
         f"{SPEED_TARGET:g}×",
-        report._verdict(ratio >= SPEED_TARGET),
+        report.verdict(ratio >= SPEED_TARGET),
         *(f"{value:.3f}" for value in memory),
         f"1/{memory[1] / max(memory[0], 1e-3):.1f}",
         f"1/{MEMORY_TARGET:g}",
-        report._verdict(memory[1] >= MEMORY_TARGET * memory[0]),
+        report.verdict(memory[1] >= MEMORY_TARGET * memory[0]),
         f"{process[0]:.2f} and {process[1]:.2f}",
     ]
 

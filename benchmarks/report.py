@@ -23,7 +23,7 @@ def rates(rows: Rows, names: list[str]) -> str:
     for (system, paths), cells in rows.items():
         events = reference(system)["events_mean"]
         lines.append([f"{system}, {paths:,} paths", *(_rate(cells.get(name), events) for name in names)])
-    return _table(lines)
+    return table(lines)
 
 
 def ratios(rows: Rows) -> str:
@@ -44,26 +44,26 @@ def ratios(rows: Rows) -> str:
                 *_against(own, valid.get("cpp"), goal.target_over_cpp),
             ]
         )
-    return _table(lines)
+    return table(lines)
 
 
 def limits(memory: float, cold: tuple[float, float]) -> str:
     """Peak memory and cold start against their targets."""
     seconds, imported = cold
-    return _table(
+    return table(
         [
             ["in a fresh process", "measured", "target", ""],
             [
                 f"peak memory, {MEMORY_PATHS:,} SIR paths, 51 times",
                 f"{memory:.2f} GB",
                 f"< {MEMORY_TARGET_GB:g} GB",
-                _verdict(memory < MEMORY_TARGET_GB),
+                verdict(memory < MEMORY_TARGET_GB),
             ],
             [
                 f"cold start to {COLD_PATHS:,} SIR paths (imports {imported:.1f} s of it)",
                 f"{seconds:.1f} s",
                 f"< {COLD_TARGET_S:g} s",
-                _verdict(seconds < COLD_TARGET_S),
+                verdict(seconds < COLD_TARGET_S),
             ],
         ]
     )
@@ -74,7 +74,7 @@ def device_row(device: str, paths: int, cell: Cell) -> str:
     if not cell.valid:
         return f"SIR, {paths:,} paths on {device}: {cell.error or f'wrong means, z = {cell.z:.1f}'}\n"
     rate = cell.rate(reference("SIR")["events_mean"])
-    return f"SIR, {paths:,} paths on {device}: {rate:.3g} events/s, target 1e10 ({_verdict(rate >= 1e10)})\n"
+    return f"SIR, {paths:,} paths on {device}: {rate:.3g} events/s, target 1e10 ({verdict(rate >= 1e10)})\n"
 
 
 def noise(rows: Rows) -> str:
@@ -123,14 +123,14 @@ def _rate(cell: Cell | None, events: float) -> str:
 def _against(own: float | None, other: float | None, target: float) -> list[str]:
     if own is None or other is None:
         return ["-", f"{target:g}×", "-"]
-    return [f"{own / other:.1f}×", f"{target:g}×", _verdict(own / other >= target)]
+    return [f"{own / other:.1f}×", f"{target:g}×", verdict(own / other >= target)]
 
 
-def _verdict(met: bool) -> str:
+def verdict(met: bool) -> str:
     return "met" if met else "missed"
 
 
-def _table(lines: list[list[str]]) -> str:
+def table(lines: list[list[str]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rows = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines]
     rows.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -173,7 +173,7 @@ def _propensities(network: Network, counts: jax.Array, parameters: Any, per_path
     """[R, n] from counts [S, n]."""
 
     def of_one_path(counts, parameters):
-        return jnp.stack([jnp.asarray(a).astype(counts.dtype) for a in network.rates(tuple(counts), parameters)])
+        return network.propensities(counts, parameters)
 
     return jax.vmap(of_one_path, in_axes=(1, 0 if per_path else None), out_axes=1)(counts, parameters)
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssagrad.features import Features
-from ssagrad.score import Scalars
+from ssagrad.score import Scalars, nearest, scores_at
 from ssagrad.value_model import ValueModel, act, coefficients, least_squares, polynomials
 
 _FIT_PATHS = 1024  # paths that fit the coefficients of an observable
@@ -147,7 +147,7 @@ def _controlled(controls: Controls, values: jax.Array, counts: jax.Array, times:
 
     For each half of the batches, some of the others fit the coefficients of the observable and the rest of these say how to blend.
     """
-    num_batches, scores = len(controls.plain), _scores_at(controls, times)
+    num_batches, scores = len(controls.plain), scores_at(controls.scores, controls.times, times)
     size, found = len(values) // num_batches, _features_at(controls, counts)
     num_fitted = min(num_batches // 4, -(-_FIT_PATHS // size))
     plain, mixed = _plain(values, scores, num_batches), []
@@ -170,7 +170,7 @@ def _controlled_integrals(controls: Controls, integrals: jax.Array, times: jax.A
     before = _strata_before(controls, times).astype(mean.dtype)
     unspanned = jnp.einsum("tw,bwqs->btsq", before, controls.unspanned)
     controlled = mean + unspanned[..., 0], gradient + unspanned[..., 1:]
-    plain = _plain(integrals, _scores_at(controls, times), num_batches)
+    plain = _plain(integrals, scores_at(controls.scores, controls.times, times), num_batches)
     halves = [partial(_blend, mine=_half(num_batches, half), judging=_half(num_batches, 1 - half)) for half in (0, 1)]
     return jax.tree.map(lambda *parts: jnp.concatenate([blend(*parts) for blend in halves]), plain, controlled)
 
@@ -185,18 +185,9 @@ def _features_at(controls: Controls, counts: jax.Array) -> jax.Array:
     return lax.map(lambda states: controls.model.root.T @ _evaluate(controls.features, controls.model, tuple(states.T), controls.parameters), by_time)
 
 
-def _node(controls: Controls, times: jax.Array) -> jax.Array:
-    return jnp.argmin(jnp.abs(times[:, None] - controls.nodes[None]), axis=1)
-
-
 def _strata_before(controls: Controls, times: jax.Array) -> jax.Array:
     """Which strata lie before which observations [T, W]."""
-    return jnp.arange(len(controls.nodes) - 1)[None] < _node(controls, times)[:, None]
-
-
-def _scores_at(controls: Controls, times: jax.Array) -> jax.Array:
-    """Scores at some of the observation times [n, T', P]."""
-    return controls.scores[:, jnp.argmin(jnp.abs(times[:, None] - controls.times[None]), axis=1)]
+    return jnp.arange(len(controls.nodes) - 1)[None] < nearest(controls.nodes, times)[:, None]
 
 
 def _fit(found: jax.Array, values: jax.Array, rows: slice) -> jax.Array:
@@ -221,7 +212,7 @@ def _from_model(controls: Controls, start: jax.Array, reward: jax.Array, times: 
     """What the value function of observables with coefficients and rewards [T, J, K] adds to the mean and to the gradient."""
     num_times, size, number = start.shape
     begin, on_way = (jnp.moveaxis(part, 1, 0).reshape(size, -1) for part in (start, reward))
-    at = _node(controls, times)
+    at = nearest(controls.nodes, times)
     tables, first = coefficients(controls.model, begin, on_way, jnp.repeat(at, number))
     mean = jnp.einsum("bwhj,whjk->bk", controls.plain, tables[:, :, 0]) + controls.start @ first[0]
     gradient = jnp.einsum("bwphj,whjk->bkp", controls.scored, tables[:, :, 0])

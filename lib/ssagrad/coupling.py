@@ -116,10 +116,7 @@ def rate_slopes(network: Network, counts: jax.Array, parameters: Any) -> jax.Arr
     """∂a_r/∂θ_p [..., R, P] in the states `counts` [..., S], for all P scalars of the parameters."""
 
     def of_state(state):
-        def rates(parameters):
-            return jnp.stack([jnp.asarray(rate).astype(state.dtype) for rate in network.rates(tuple(state), parameters)])
-
-        leaves = jax.tree.leaves(jax.jacfwd(rates)(parameters))
+        leaves = jax.tree.leaves(jax.jacfwd(lambda theta: network.propensities(state, theta))(parameters))
         return jnp.concatenate([leaf.reshape(len(network.reactions), -1) for leaf in leaves], axis=-1)
 
     return jnp.vectorize(of_state, signature="(s)->(r,p)")(counts)

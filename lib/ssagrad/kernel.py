@@ -57,6 +57,7 @@ class Accumulator(NamedTuple):
     integers: the columns are whole numbers, which the float type must be able to hold.
     compensated: carry the rounding of the sum along (Kahan summation; whole numbers need none).
     num_exponentials: random numbers wanted at each step, from the network; they come from the path's own stream.
+    num_hidden: how many columns, the first ones, are for the sum's own use and are not read.
     """
 
     size: Callable[[Network], int]
@@ -64,6 +65,7 @@ class Accumulator(NamedTuple):
     integers: bool = False
     compensated: bool = True
     num_exponentials: Callable[[Network], int] = lambda network: 0
+    num_hidden: int = 0
 
 
 TIME_INTEGRALS = Accumulator(
@@ -149,7 +151,7 @@ def run_lanes(
         status = jnp.where(running & (jnp.stack(_integers(lanes, accumulators)).max(0) > largest), OVERFLOW, status)
         arrived &= status == COMPLETE
         row = jnp.where(arrived, observed, num_times)
-        columns = columns.at[lane, row].set(_columns(lanes), mode="drop", unique_indices=True)
+        columns = columns.at[lane, row].set(_columns(lanes, accumulators), mode="drop", unique_indices=True)
         observed = observed + arrived.astype(jnp.int32)
         status = jnp.where(running & (status == COMPLETE) & (lanes.num_events >= max_events) & (observed < num_times), EXHAUSTED, status)
         running &= (observed < num_times) & (status == COMPLETE)
@@ -168,12 +170,12 @@ def run_lanes(
         stream=tuple(streams),
         accumulated=tuple(_empty(accumulator, network, zeros) for accumulator in accumulators),
     )
-    columns = jnp.full((num_lanes, num_times, _columns(start).shape[-1]), jnp.nan, dtype)
+    columns = jnp.full((num_lanes, num_times, _columns(start, accumulators).shape[-1]), jnp.nan, dtype)
     carry = (start, jnp.zeros(num_lanes, jnp.int32), jnp.ones(num_lanes, bool), jnp.zeros(num_lanes, jnp.int32), columns)
     lanes, observed, _, status, columns = lax.while_loop(cond, body, carry)
     stays = (status == COMPLETE) | ((status == EXHAUSTED) & freeze)
     missing = stays[:, None] & (jnp.arange(num_times, dtype=jnp.int32)[None, :] >= observed[:, None])
-    columns = jnp.where(missing[..., None], _columns(lanes)[:, None], columns)
+    columns = jnp.where(missing[..., None], _columns(lanes, accumulators)[:, None], columns)
     return Recorded(columns, lanes.num_events, status, observed, jnp.stack(lanes.counts, axis=-1))
 
 
@@ -218,14 +220,11 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
     threshold = lax.select(fires, uniform * cumulative[-1], jnp.full_like(uniform, jnp.inf))
     # (Not below c, rather than at least c: where a propensity is NaN, nothing fires either.)
     reaction = jnp.sqrt(sum((~(threshold < c)).astype(dtype) * (2.0 * r + 1) for r, c in enumerate(cumulative)))
-    accumulated = lanes.accumulated
+    accumulated = list(lanes.accumulated)
     if accumulators:
-        if jump_chain:
-            duration = lax.select(fires, 1 / total, jnp.zeros_like(total))
-        else:
-            duration = lax.select(fires, lanes.clock - clock, jnp.maximum(lanes.clock, 0))  # these add up to the interval
+        lasted, rest = (1 / total, jnp.zeros_like(total)) if jump_chain else (lanes.clock - clock, jnp.maximum(lanes.clock, 0))
+        duration = lax.select(fires, lasted, rest)  # these add up to the interval
         seen = Step(lanes.counts, propensities, duration, reaction, parameters, per_path, ())
-        accumulated = list(accumulated)
         for i, accumulator in enumerate(accumulators):
             stream, exponentials = _draw(stream, accumulator.num_exponentials(network), dtype)
             accumulated[i] = _add(accumulator, accumulated[i], seen._replace(exponentials=exponentials))
@@ -296,5 +295,6 @@ def _integers(lanes: Lanes, accumulators: tuple[Accumulator, ...]) -> list[jax.A
     return [*lanes.counts, *(value for values in whole for value in values)]
 
 
-def _columns(lanes: Lanes) -> jax.Array:
-    return jnp.stack([*lanes.counts, *(value for sums in lanes.accumulated for value in sums.values)], axis=-1)
+def _columns(lanes: Lanes, accumulators: tuple[Accumulator, ...]) -> jax.Array:
+    read = [sums.values[accumulator.num_hidden :] for accumulator, sums in zip(accumulators, lanes.accumulated, strict=True)]
+    return jnp.stack([*lanes.counts, *(value for values in read for value in values)], axis=-1)

@@ -58,6 +58,16 @@ def add_to_weights(weights: jax.Array, scores: jax.Array, shift: jax.Array) -> j
     return weights * (1 + jnp.einsum(axes, scores, shift, precision="highest"))
 
 
+def scores_at(scores: jax.Array, grid: jax.Array, times: jax.Array) -> jax.Array:
+    """Scores [n, T, P] on a grid [T], at some of its times [n, T', P]."""
+    return scores[:, nearest(grid, times)]
+
+
+def nearest(grid: jax.Array, times: jax.Array) -> jax.Array:
+    """Positions in the grid of the times [T'], up to rounding."""
+    return jnp.argmin(jnp.abs(times[:, None] - grid[None].astype(times.dtype)), axis=1)
+
+
 @cache
 def score_accumulator(network: Network, scalars: Scalars) -> Accumulator:
     """Sums up the score: one column for each of the P scalars, which `score_scale` brings to its unit.
@@ -65,7 +75,7 @@ def score_accumulator(network: Network, scalars: Scalars) -> Accumulator:
     A rate constant c of mass action has ∂a/∂c = a/c: its column counts events less their expected number, Σ_r (N_r − ∫ a_r ds), to be divided
     by c in the end. All other derivatives come from `jax.jvp`, of the reactions that read the parameter.
     """
-    readers, closed = _readers(network, scalars)
+    readers, closed = readers_of(network, scalars)[1], _rate_constants(network, scalars)
     size = len(scalars.names)
 
     def increments(values: tuple, step: Step) -> tuple:
@@ -93,7 +103,7 @@ def score_scale(network: Network, parameters: Any, scalars: Scalars, *, per_path
     Raises:
         ValueError: a rate constant is 0, where the score is infinite.
     """
-    closed = _readers(network, scalars)[1]
+    closed = _rate_constants(network, scalars)
     leaves = jax.tree.leaves(parameters)
     values = [leaf.reshape(*leaf.shape[: int(per_path)], -1) for leaf in map(jnp.asarray, leaves)]
     flat = jnp.concatenate(values, axis=-1)
@@ -108,7 +118,7 @@ def score_scale(network: Network, parameters: Any, scalars: Scalars, *, per_path
 
 def slopes(network: Network, scalars: Scalars, counts: tuple, parameters: Any) -> list[list[tuple[int, jax.Array]]]:
     """For each of the P scalars, the reactions r that read it with ∂a_r/∂θ_p [n] at n states, a tuple of S arrays [n]."""
-    readers = _readers(network, scalars)[0]
+    readers = readers_of(network, scalars)[1]
     return [
         list(zip(readers[p], derivatives(network, scalars, p, readers[p], counts, parameters, False), strict=True))
         for p in range(len(scalars.names))
@@ -133,26 +143,34 @@ def derivatives(network: Network, scalars: Scalars, p: int, reactions: tuple[int
 
 
 @cache
-def _readers(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...], ...], tuple[bool, ...]]:
-    """The reactions whose propensity reads each scalar, and whether all of them are of mass action with that scalar as their rate constant."""
+def readers_of(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """The reactions whose propensity varies with each species, and with each scalar parameter (found in its program, not by values)."""
     leaves = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in scalars.shapes]
     counts = tuple(jax.ShapeDtypeStruct((), jnp.float32) for _ in network.species)
-    jaxpr = jax.make_jaxpr(lambda leaves, counts: network.rates(counts, scalars.structure.unflatten(leaves)))(leaves, counts).jaxpr
-    sources = {variable: frozenset([i]) for i, variable in enumerate(jaxpr.invars[: len(leaves)])}
+    jaxpr = jax.make_jaxpr(lambda counts, leaves: network.rates(counts, scalars.structure.unflatten(leaves)))(counts, leaves).jaxpr
+    sources = {variable: frozenset([i]) for i, variable in enumerate(jaxpr.invars)}
 
-    def leaves_behind(variables):
+    def behind(variables):
         return frozenset().union(*(sources.get(v, ()) for v in variables if not isinstance(v, Literal)))
 
-    for equation in jaxpr.eqns:
-        sources |= dict.fromkeys(equation.outvars, leaves_behind(equation.invars))
-    reads = [leaves_behind([variable]) for variable in jaxpr.outvars]
-    readers, closed = [], []
-    for i, shape in enumerate(scalars.shapes):
-        of_leaf = tuple(r for r, leaves_read in enumerate(reads) if i in leaves_read)
-        is_constant = not shape and all(network.reactions[r].propensity is None for r in of_leaf)
-        readers += [of_leaf] * math.prod(shape)
-        closed += [is_constant] * math.prod(shape)
-    return tuple(readers), tuple(closed)
+    for equation in jaxpr.eqns:  # what is compared has no slope
+        sources |= {v: behind(equation.invars) for v in equation.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)}
+    reads = [behind([variable]) for variable in jaxpr.outvars]
+    readers = [tuple(r for r, inputs in enumerate(reads) if i in inputs) for i in range(len(jaxpr.invars))]
+    num_species = len(network.species)
+    of_scalars = [of_leaf for of_leaf, shape in zip(readers[num_species:], scalars.shapes, strict=True) for _ in np.ndindex(*shape)]
+    return tuple(readers[:num_species]), tuple(of_scalars)
+
+
+@cache
+def _rate_constants(network: Network, scalars: Scalars) -> tuple[bool, ...]:
+    """Whether each scalar is nothing but the rate constant of mass action of some reactions."""
+    is_alone = [not shape for shape in scalars.shapes for _ in np.ndindex(*shape)]
+    readers = readers_of(network, scalars)[1]
+    return tuple(
+        alone and bool(reactions) and all(network.reactions[r].propensity is None for r in reactions)
+        for alone, reactions in zip(is_alone, readers, strict=True)
+    )
 
 
 def waiting_since_last_event() -> Accumulator:

@@ -124,7 +124,7 @@ def simulate_with(
     )
     seen = times if intervals is None else start_time + jnp.cumsum(jnp.asarray(intervals), axis=-1)
     _raise_failures(recorded, network, parameters, seen, parameters_per_path, on_exhausted == "raise")
-    sizes = [len(network.species), *(accumulator.size(network) for accumulator in accumulators)]
+    sizes = [len(network.species), *(accumulator.size(network) - accumulator.num_hidden for accumulator in accumulators)]
     columns = jnp.split(recorded.columns, np.cumsum(sizes)[:-1], axis=-1) if accumulators else [recorded.columns]
     ensemble = Ensemble(
         times=times,

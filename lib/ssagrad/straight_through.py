@@ -14,19 +14,18 @@ arXiv:2604.02121.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import Literal
 
 from ssagrad.ensemble import Ensemble
 from ssagrad.kernel import Accumulator, Step
 from ssagrad.network import Network
-from ssagrad.score import Scalars, derivatives, flat_shift, scalars_of
+from ssagrad.score import Scalars, derivatives, flat_shift, readers_of, scalars_of
 from ssagrad.simulate import check_times, simulate_with
 
 
@@ -81,11 +80,20 @@ def forward_paths(
     windows = None if jump_chain else windows_around(times, cutoff, options.get("start_time", 0.0))
     grid = times if jump_chain else windows.grid
     paths, (tangents,) = simulate_with((accumulator,), key, network, centre, initial_counts, grid, **options)
-    size = len(network.species) * len(scalars.names)
-    if jump_chain:
+    return _carry(paths, tangents, windows, parameters, per_path=per_path)
+
+
+@partial(jax.jit, static_argnames="per_path")
+def _carry(paths: Ensemble, tangents: jax.Array, windows: Windows | None, parameters: Any, *, per_path: bool) -> Ensemble:
+    """The paths at the wanted times, whose counts and time integrals carry the tangents as their derivative.
+
+    With windows, the tangents on the grid are those of the integrals [n, G, S · P]; else those of counts, clock and integrals at the wanted times.
+    """
+    size = len(paths.species) * sum(int(np.prod(np.shape(leaf)[int(per_path) :])) for leaf in jax.tree.leaves(parameters))
+    if windows is None:
         of_counts, of_integrals = tangents[..., :size], tangents[..., -size:]
     else:
-        of_counts, of_integrals = local_averages(tangents[..., -size:], windows), tangents[:, windows.now, -size:]
+        of_counts, of_integrals = local_averages(tangents, windows), tangents[:, windows.now]
         paths = paths.at(windows.now)
     of_counts, of_integrals = (columns.reshape(*paths.counts.shape, -1) for columns in (of_counts, of_integrals))
     shift = flat_shift(parameters, of_counts.dtype, per_path=per_path)
@@ -136,7 +144,7 @@ def _attach_jvp(primals: tuple, tangents: tuple) -> tuple:
 def tangents_accumulator(network: Network, scalars: Scalars, temperature: float | None, waiting_times: bool, jump_chain: bool) -> Accumulator:
     """Columns: tangents of the counts [S · P], of the time of the next event [P], and of the time integrals [S · P]."""
     num_species, num_scalars = len(network.species), len(scalars.names)
-    of_species, of_scalars = _readers(network, scalars)
+    of_species, of_scalars = readers_of(network, scalars)
     changes = network.stoichiometry
 
     def increments(values: tuple, step: Step) -> tuple:
@@ -172,6 +180,7 @@ def tangents_accumulator(network: Network, scalars: Scalars, temperature: float 
         size=lambda _: (2 * num_species + 1) * num_scalars,
         increments=increments,
         compensated=False,
+        num_hidden=0 if jump_chain else (num_species + 1) * num_scalars,
         num_exponentials=lambda _: 0 if temperature is None else len(network.reactions),
     )
 
@@ -215,23 +224,3 @@ def _slopes_in_counts(network: Network, readers: tuple[tuple[int, ...], ...], st
         values = jax.vmap(of_one_path, in_axes=(0, 0 if step.per_path else None))(step.counts, step.parameters)
         slopes |= {(r, s): value.astype(step.duration.dtype) for r, value in zip(reactions, values, strict=True)}
     return slopes
-
-
-@cache
-def _readers(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """The reactions whose propensity varies with each species, and with each scalar parameter (found in its program, not by values)."""
-    leaves = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in scalars.shapes]
-    counts = tuple(jax.ShapeDtypeStruct((), jnp.float32) for _ in network.species)
-    jaxpr = jax.make_jaxpr(lambda counts, leaves: network.rates(counts, scalars.structure.unflatten(leaves)))(counts, leaves).jaxpr
-    sources = {variable: frozenset([i]) for i, variable in enumerate(jaxpr.invars)}
-
-    def behind(variables):
-        return frozenset().union(*(sources.get(v, ()) for v in variables if not isinstance(v, Literal)))
-
-    for equation in jaxpr.eqns:  # what is compared has no slope
-        sources |= {v: behind(equation.invars) for v in equation.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)}
-    reads = [behind([variable]) for variable in jaxpr.outvars]
-    readers = [tuple(r for r, inputs in enumerate(reads) if i in inputs) for i in range(len(jaxpr.invars))]
-    num_species = len(network.species)
-    of_scalars = [of_leaf for of_leaf, shape in zip(readers[num_species:], scalars.shapes, strict=True) for _ in np.ndindex(*shape)]
-    return tuple(readers[:num_species]), tuple(of_scalars)

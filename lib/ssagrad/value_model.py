@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import custom_batching, lax
 
 from ssagrad.features import Features
 from ssagrad.score import Scalars, slopes
@@ -131,9 +131,7 @@ def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.A
         quadratic = quadratic[order][:, :, order].reshape(len(order) * size, -1).at[:size, :size].add(cost / weight)
         free = len(_INNER) * size
         ridge = 1e-6 * jnp.diagonal(quadratic)[:free]  # 0 for a direction that no feature has
-        factor = jnp.linalg.cholesky(quadratic[:free, :free] + jnp.diag(jnp.where(ridge > 0, ridge, 1)))
-        inverse = lax.linalg.triangular_solve(factor, jnp.eye(free, dtype=cost.dtype), left_side=True, lower=True)
-        inverse = inverse.T @ inverse
+        inverse = _inverse(quadratic[:free, :free] + jnp.diag(jnp.where(ridge > 0, ridge, 1)))
         step = -inverse @ quadratic[:free, free:]
         all_four = jnp.concatenate([step, jnp.eye(size, dtype=step.dtype)])
         return weight * all_four.T @ quadratic @ all_four, (step, inverse)
@@ -141,14 +139,22 @@ def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.A
     return lax.scan(advance, jnp.zeros_like(averages[0, 0, 0]), (averages, widths, middle / middle[-1]))[1]
 
 
+# Matrices are factorised one after the other, under jax.vmap too: two batches at once wait for each other in XLA's CPU threads, forever.
+@custom_batching.sequential_vmap
+def _inverse(matrix: jax.Array) -> jax.Array:
+    """Of a positive matrix [J, J]."""
+    factor = jnp.linalg.cholesky(matrix)
+    inverse = lax.linalg.triangular_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype), left_side=True, lower=True)
+    return inverse.T @ inverse
+
+
 class LeastSquares(NamedTuple):
     """min |columns c − targets|² over the directions that the columns [N, J] really span.
 
-    root: makes the columns orthonormal (mean square 1) there, 0 elsewhere [J, J]. unroot: its pseudo-inverse. rotated: the orthonormal columns [N, J].
+    root: makes the columns orthonormal (mean square 1) there, 0 elsewhere [J, J]. rotated: the orthonormal columns [N, J].
     """
 
     root: jax.Array
-    unroot: jax.Array
     rotated: jax.Array
 
     def __call__(self, targets: jax.Array) -> jax.Array:
@@ -156,6 +162,7 @@ class LeastSquares(NamedTuple):
         return self.rotated.T @ targets / len(self.rotated)
 
 
+@custom_batching.sequential_vmap
 def least_squares(columns: jax.Array) -> LeastSquares:
     """The solver for columns [N, J], which are scaled to one size first; by QR and the singular values of R."""
     size = jnp.sqrt((columns**2).mean(0))
@@ -166,7 +173,7 @@ def least_squares(columns: jax.Array) -> LeastSquares:
     inverse = jnp.where(kept, 1 / jnp.where(kept, singular, 1), 0)
     norm = len(columns) ** 0.5
     root = norm * right.T * inverse[None] / size[:, None]
-    return LeastSquares(root, jnp.where(kept, singular, 0)[:, None] * right * size[None] / norm, norm * jnp.where(kept[None], q @ left, 0))
+    return LeastSquares(root, norm * jnp.where(kept[None], q @ left, 0))
 
 
 def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, at: jax.Array) -> tuple[jax.Array, jax.Array]:

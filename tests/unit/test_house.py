@@ -14,16 +14,16 @@ ROOT = project_root(__file__)
 LIB = ROOT / "lib" / "ssagrad"
 # Each layer may reach lower ones only, directly or through modules that are named nowhere here.
 LAYERS = [
-    ["notation", "random", "statistics", "plots", "tables"],
+    ["notation", "random", "statistics", "plots", "tables", "checkpoint", "descents"],
     ["publish"],
     ["network"],
     ["models", "ensemble"],
     ["simulate", "exact"],
     ["score"],
     ["coupling", "straight_through"],
-    ["backpropagation", "lyapunov"],
+    ["backpropagation", "filtering", "lyapunov"],
     ["estimators"],
-    ["fitting", "structure"],
+    ["fitting", "matching", "structure"],
     ["hierarchy", "boltzmann"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -169,7 +169,7 @@ def _step(walk: Walk, is_active: jax.Array, *, parameters: Any, network: Network
     common = jnp.broadcast_to(uniform, own.shape)
     uniform = jnp.concatenate([uniform, common if coupling == "common" else jnp.where(is_apart, own, common)])
 
-    rates = jax.vmap(jax.vmap(partial(_rates, network=network, parameters=parameters), in_axes=1, out_axes=1))(states)
+    rates = jnp.moveaxis(network.propensities(jnp.moveaxis(states, 1, -1), parameters), -1, 1)
     reaction = _first_above(uniform, rates, bound)
     fired = reaction[0]
     chances, slopes = _chances(rates[0], rate_slopes(network, walk.path.T, parameters).T, bound)
@@ -194,10 +194,6 @@ def _step(walk: Walk, is_active: jax.Array, *, parameters: Any, network: Network
         largest=jnp.maximum(walk.largest, jnp.where(is_active, rates.sum(1).max(0), 0)),
         stream=stream,
     )
-
-
-def _rates(state: jax.Array, *, network: Network, parameters: Any) -> jax.Array:
-    return jnp.stack([jnp.asarray(rate).astype(state.dtype) for rate in network.rates(tuple(state), parameters)])
 
 
 def _chances(rates: jax.Array, slopes: jax.Array, bound: jax.Array | None) -> tuple[jax.Array, jax.Array]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ssagrad.ensemble import Ensemble
 from ssagrad.network import Network
-from ssagrad.score import add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale
+from ssagrad.score import add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale, scores_at
 from ssagrad.simulate import simulate_with
 
 _BASELINES = ("none", "mean", "leave_one_out", "optimal")
@@ -39,8 +39,7 @@ class OptimalBaseline:
     @jax.jit
     def terms(self, values: jax.Array, counts: jax.Array, times: jax.Array) -> jax.Array:
         """Values [n, T, ...] that carry Σ_p S_p (f − b_p) dθ_p as their derivative."""
-        rows = jnp.argmin(jnp.abs(self.times.astype(times.dtype)[None] - times[:, None]), axis=1)
-        scores = self.scores[:, rows, :, None]
+        scores = scores_at(self.scores, self.times, times)[..., None]
         fixed = jax.lax.stop_gradient(values.reshape(*values.shape[:2], 1, -1))
         deviations = fixed - fixed.mean(0)[None]  # smaller numbers, less rounding: b follows a shift of f
         squares = scores**2
