@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from ssagrad import models
+from ssagrad import models, simulate
 from ssagrad.estimators import score_function
-from ssagrad.fitting import Plateau, descend, relative_distance
+from ssagrad.fitting import Plateau, descend, means_loss, relative_distance
 
 SGD = optax.sgd(0.1)
 
@@ -239,3 +239,17 @@ def test_relative_distance_by_hand():
     target = jnp.array([[4.0, 1.0], [2.0, 2.0]])
     counts = jnp.array([[[3.0, 1.0], [4.0, 1.0]]])
     assert np.allclose(relative_distance(counts, target), [0.3125])
+
+
+def test_means_loss_is_the_squared_distance_of_means_and_records_events():
+    """At logarithms of the parameters, over the scale."""
+    network, rates, start, times, _ = models.immigration_death()
+
+    def ensemble(parameters, key):
+        return score_function(key, network, parameters, start, times[1:4], num_paths=50)
+
+    logs = {name: jnp.log(value) for name, value in rates.items()}
+    value, records = means_loss(ensemble, jnp.full((3, 1), 2.0), scale=4.0)(logs, jax.random.key(3))
+    paths = simulate(jax.random.key(3), network, jax.tree.map(jnp.exp, logs), start, times[1:4], num_paths=50)
+    np.testing.assert_allclose(value, ((np.asarray(paths.mean()) - 2) ** 2).mean() / 4, rtol=1e-5)
+    assert float(records["events"]) == float(paths.num_events.sum())

@@ -1,5 +1,7 @@
 """Value functions: exact where the network closes, and the best there is elsewhere."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,3 +152,17 @@ def test_fit_can_be_compiled_and_mapped():
     steps = jax.vmap(lambda p: fit(features, scalars, states, jnp.asarray(WIDTHS, jnp.float32), p, with_sources=False).step)(parameters)
     assert steps.shape == (2, 3, 3 * 2, 2)
     assert np.all(np.isfinite(steps))
+
+
+def test_matrices_are_factorised_one_after_the_other_under_vmap():
+    """No factorisation in a vmapped program has a batch: two batches at once make XLA's CPU threads wait for each other."""
+    model = models.immigration_death()
+    parameters = {name: jnp.asarray(value) for name, value in model.parameters.items()}
+    features, scalars = Features.of_network(model.network, degree=2), scalars_of(parameters)
+
+    def of_one(states):
+        return fit(features, scalars, states, jnp.asarray(WIDTHS, jnp.float32), parameters, with_sources=True).step
+
+    text = jax.jit(jax.vmap(of_one)).lower(jnp.zeros((7, len(WIDTHS), 50, 1))).as_text()
+    batches = re.findall(r'@lapack_\w+\(.*?num_batch_dims = "(\d+)"', text)
+    assert len(batches) >= 3 and set(batches) == {"0"}
