@@ -30,14 +30,13 @@ def describe(tree: Any) -> str:
 def save_checkpoint(path: str | os.PathLike, facts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the arrays to a temporary file beside `path`, which then takes its place in one move.
 
+    A process that is killed while it writes leaves a file `path.….part`, of no use and in nobody's way.
+
     Args:
         facts: what the computation is made of, as text by name; `load_checkpoint` compares them.
-
-    Raises:
-        FileExistsError: the temporary file is there already, as another process writes it or was killed while it did.
     """
-    path, temporary = os.fspath(path), _temporary(path)
-    with open(temporary, "xb") as file:
+    path, temporary = os.fspath(path), f"{os.fspath(path)}.{os.getpid()}.part"
+    with open(temporary, "wb") as file:
         try:
             np.savez(file, **{_FACTS: json.dumps(dict(facts))}, **arrays)
             file.flush()
@@ -52,18 +51,12 @@ def load_checkpoint(path: str | os.PathLike, facts: Mapping[str, str]) -> dict[s
     """The arrays that were saved with the same facts; None where there is no file yet. No file is ever deleted.
 
     Raises:
-        FileNotFoundError: the folder does not exist. FileExistsError: a temporary file was left. ValueError: the file cannot be read, or its
-            facts differ (the message names those that do).
+        FileNotFoundError: the folder does not exist. ValueError: the file cannot be read, or its facts differ (the message names those that do).
     """
-    path, temporary = os.fspath(path), _temporary(path)
+    path = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"checkpoint {path}: expected an existing folder, received {folder}")
-    if os.path.exists(temporary):
-        raise FileExistsError(
-            f"checkpoint {path}: found {temporary}, the temporary file of a process that is writing or was killed while it wrote; "
-            "if none is writing, remove that file: the checkpoint itself, if there is one, is whole"
-        )
     if not os.path.exists(path):
         return None
     try:
@@ -80,7 +73,3 @@ def load_checkpoint(path: str | os.PathLike, facts: Mapping[str, str]) -> dict[s
         differences = "; ".join(f"{name}: expected {facts.get(name)}, received {saved.get(name)}" for name in different)
         raise ValueError(f"checkpoint {path} is of another computation. {differences}. Name another path, or remove the file to begin again")
     return arrays
-
-
-def _temporary(path: str | os.PathLike) -> str:
-    return f"{os.fspath(path)}.part"

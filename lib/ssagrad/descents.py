@@ -197,20 +197,3 @@ def from_arrays(arrays: dict[str, np.ndarray], like: Fit) -> Fit:
     plain = {name: arrays[name] for name in Descents._fields if name in arrays}
     descents = Descents(tree("parameters", like.descents.parameters), records=records, **plain)
     return Fit(descents, tree("states", like.states), arrays["running"], int(arrays["step"]))
-
-
-def log_ratios(parameters: Any, reference: Any) -> np.ndarray:
-    """ln θ/θ₀ of positive parameters, leaves [...] and scalars: [..., P] in the order of the pytree's leaves."""
-    pairs = zip(jax.tree.leaves(parameters), jax.tree.leaves(reference), strict=True)
-    return np.stack([np.log(np.asarray(leaf, float) / float(one)) for leaf, one in pairs], axis=-1)
-
-
-def cost_until(errors: np.ndarray, costs: np.ndarray, *, limit: float) -> np.ndarray:
-    """What each run had spent when its error fell below the limit for good [M]; infinity where it ends above it.
-
-    Args:
-        errors, costs: after each step [M, K], costs added up.
-    """
-    above = np.maximum.accumulate((~(errors < limit))[:, ::-1], axis=1)[:, ::-1]  # now or later
-    reached = np.take_along_axis(costs, (~above).argmax(1)[:, None], axis=1)[:, 0]
-    return np.where(above[:, -1], np.inf, reached)

@@ -62,7 +62,8 @@ def means_loss(ensemble: Callable[[Any, jax.Array], Ensemble], target: jax.Array
         ensemble: from parameters and a key to the ensemble of an estimator. target: [T, S]. scale: such as the mean variance of the data.
 
     Returns:
-        What `descend` takes; it records the simulated `events`.
+        What `descend` takes; it records the simulated `events`. Means and their derivatives come from the same paths, which biases the gradient by
+        O(1/n); `matching` does not.
     """
 
     def loss(logs: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -117,7 +118,7 @@ def descend(
 
     Raises:
         ValueError: starts, rows of each, bounds or options that do not fit; what the loss returns; a checkpoint of another fit or one that cannot
-            be read. FloatingPointError: a failure, with start, step and parameters. FileExistsError, FileNotFoundError: of `load_checkpoint`.
+            be read. FloatingPointError: a failure, with start, step and parameters. FileNotFoundError: the folder of the checkpoint.
     """
     _check_options(num_steps, clip, stop, on_failure, steps_per_chunk)
     starts, each = _check_starts(starts, each)

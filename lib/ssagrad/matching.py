@@ -18,7 +18,7 @@ References: McFadden 1989, "A method of simulated moments", doi:10.2307/1913621;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +38,8 @@ class Matches(NamedTuple):
     estimates: where one undamped step leads to from the average of the last iterates, with their averaged means and derivatives, leaves [M].
     covariances: of the logarithms of the estimates, from both the scatter of the data and that of the simulation [M, P, P]; inf where the data
         do not determine all parameters, nan where the fit failed.
-    misfits: Q over the number of means compared, before each step [M, K]; about 1/N + 1/n at a model that is right, where n paths are simulated.
+    misfits: Q over the number of means compared, before each step [M, K]; about 1/N + 1/n at a model that is right, where n paths are
+        simulated, and less with controls.
     events: reactions simulated in each step [M, K], of the paths that the ensemble holds (not of pilots).
     failed_at: the step whose means or derivatives were not finite, at which the fit stayed where it was [M]; -1 where there was none.
     """
@@ -62,7 +63,7 @@ def match_moments(
     observed: Mapping[str, Any],
     *,
     observable: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None,
-    horizons: Sequence[float] = (0.25, 0.25, 0.25, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0),
+    horizons: Sequence[float] = (0.25,) * 4 + (0.5,) * 3 + (1.0,) * 5,
     num_averaged: int = 4,
     largest_step: float = 0.5,
     factor: float = 100.0,
@@ -76,7 +77,8 @@ def match_moments(
         fit.estimates["k"], fit.standard_errors()["k"]
 
     The first steps look at early times only, where a wrong period has not yet led into a wrong minimum (a horizon curriculum). Steps are damped a
-    little and no parameter changes by more than the factor exp(largest_step) in one. Where the means hardly depend on a parameter, a start with noisy
+    little and no parameter changes by more than the factor exp(largest_step) in one. (All steps simulate, and cost, the whole time.) Error bars of
+    another fit come from a start at its end with horizons=(1.0,) * 4. Where the means hardly depend on a parameter, a start with noisy
     derivatives stays lost: look at the last misfits.
 
     Args:
@@ -131,7 +133,6 @@ class _Target(NamedTuple):
     scaled: np.ndarray  # (values − d)/s of each path [M, N, D]
 
 
-@lru_cache(maxsize=8)  # fits of the same ensemble to other data share their program
 def _program(ensemble: Callable, observable: Callable | None, names: tuple[str, ...], structure: Any, size: int) -> Callable:
     function = observable or partial(_stacked, names=names)
 
@@ -210,7 +211,7 @@ def _system(found: tuple[np.ndarray, ...], target: _Target, weights: tuple[np.nd
 
 
 def _across(left: np.ndarray, weight: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The mean of leftᵀ W right [M, P, Q] over all pairs of different blocks of left [M, B, D, P] and right [M, B, D, Q]."""
+    """The mean of leftᵀ W right [M, P, Q] over pairs of different blocks of left [M, B, D, P] and right [M, B, D, Q]."""
     number, left = left.shape[1], np.swapaxes(left, 2, 3) @ weight[:, None]
     return (number**2 * (left.mean(1) @ right.mean(1)) - (left @ right).sum(1)) / (number * (number - 1))
 
@@ -256,7 +257,7 @@ def _data_scatter(scaled: np.ndarray, weights: tuple[np.ndarray, np.ndarray], sl
 def _check(horizons: Sequence[float], num_averaged: int, largest_step: float, factor: float) -> np.ndarray:
     horizons = np.asarray(horizons, float)
     if horizons.ndim != 1 or not horizons.size or not ((horizons > 0) & (horizons <= 1)).all():
-        raise ValueError(f"expected horizons as shares of the time in (0, 1], one for each step, received {horizons}")
+        raise ValueError(f"expected horizons, shares of the time in (0, 1], one for each step, received {horizons}")
     if num_averaged not in range(1, len(horizons) + 1) or (horizons[-int(num_averaged) :] < 1).any():
         raise ValueError(f"expected the last num_averaged={num_averaged} of the steps at the full horizon 1, received horizons {horizons}")
     if not largest_step > 0 or not factor > 1:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import binomtest
 
 ROUNDING = 1e-5  # relative error of gradients in single precision, which counts where standard errors are smaller
 
@@ -107,3 +109,25 @@ def _align(weights: jax.Array, samples: jax.Array) -> jax.Array:
     weights = jnp.asarray(weights)
     return weights.reshape(weights.shape + (1,) * (samples.ndim - weights.ndim))
 
+
+def log_ratios(parameters: Any, reference: Any) -> np.ndarray:
+    """ln θ/θ₀ of positive parameters, leaves [...] and scalars: [..., P] in the order of the pytree's leaves."""
+    pairs = zip(jax.tree.leaves(parameters), jax.tree.leaves(reference), strict=True)
+    return np.stack([np.log(np.asarray(leaf, float) / float(one)) for leaf, one in pairs], axis=-1)
+
+
+def cost_until(errors: np.ndarray, costs: np.ndarray, *, limit: float) -> np.ndarray:
+    """What each run had spent when its error fell below the limit for good [M]; infinity where it ends above it.
+
+    Args:
+        errors, costs: after each step [M, K], costs added up.
+    """
+    above = np.maximum.accumulate((~(errors < limit))[:, ::-1], axis=1)[:, ::-1]  # now or later
+    reached = np.take_along_axis(costs, (~above).argmax(1)[:, None], axis=1)[:, 0]
+    return np.where(above[:, -1], np.inf, reached)
+
+
+def paired_p_value(successes: np.ndarray, others: np.ndarray) -> float:
+    """One-sided p-value of the sign test (McNemar, exact) that more runs succeed than of others with the same starts, both booleans [M]."""
+    more, fewer = int((successes & ~others).sum()), int((others & ~successes).sum())
+    return float(binomtest(more, more + fewer, alternative="greater").pvalue) if more + fewer else 1.0

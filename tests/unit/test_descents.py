@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssagrad.descents import Descents, Plateau, Seen, begin, cost_until, extend, log_ratios, next_batch
+from ssagrad.descents import Descents, Plateau, Seen, begin, extend, next_batch
 
 
 def history(num_steps=(4, 1, 0)):
@@ -80,16 +80,3 @@ def test_history_does_not_change_the_starts():
     fit = begin(starts, (), 3)
     fit.descents.parameters["x"][:] = 1
     assert (starts["x"] == 0).all() and jax.tree.leaves(fit.states) == []
-
-
-def test_log_ratios_are_in_the_order_of_the_leaves():
-    """ln θ/θ₀ of every run and step, parameters last and sorted by name."""
-    found = log_ratios({"b": np.array([[1.0, np.e]]), "a": np.array([[2.0, 2.0]])}, {"b": 1.0, "a": 2.0})
-    np.testing.assert_allclose(found, [[[0, 0], [0, 1]]], atol=1e-12)
-
-
-def test_cost_until_counts_the_last_time_that_an_error_was_large():
-    """A run that comes near and goes away again has not arrived; one that ends far away, or as NaN, never does; the limit itself is not below."""
-    errors = np.array([[0.5, 0.05, 0.5, 0.05, 0.01], [0.5, 0.4, 0.05, 0.05, 0.1], [0.01, 0.01, 0.01, 0.01, 0.01], [0.01, 0.01, np.nan, np.nan, np.nan]])
-    costs = np.cumsum(np.full(errors.shape, 10.0), axis=1)
-    np.testing.assert_array_equal(cost_until(errors, costs, limit=0.1), [40, np.inf, 10, np.inf])

@@ -12,8 +12,11 @@ from ssagrad import exact
 from ssagrad.statistics import (
     binomial_interval,
     confidence_interval,
+    cost_until,
     fit_p_value,
     largest_expected_z,
+    log_ratios,
+    paired_p_value,
     standard_error,
     variance_z_score,
     weighted_mean,
@@ -110,3 +113,23 @@ def test_intervals():
 def test_work_normalised_variance():
     """Variance of one sample times its cost."""
     assert agree(work_normalised_variance(SAMPLES, 3.0), 3 * SAMPLES.var(0, ddof=1))
+
+
+def test_log_ratios_are_in_the_order_of_the_leaves():
+    """ln θ/θ₀ of every run and step, parameters last and sorted by name."""
+    found = log_ratios({"b": np.array([[1.0, np.e]]), "a": np.array([[2.0, 2.0]])}, {"b": 1.0, "a": 2.0})
+    np.testing.assert_allclose(found, [[[0, 0], [0, 1]]], atol=1e-12)
+
+
+def test_cost_until_counts_the_last_time_that_an_error_was_large():
+    """A run that comes near and goes away again has not arrived; one that ends far away, or as NaN, never does; the limit itself is not below."""
+    errors = np.array([[0.5, 0.05, 0.5, 0.05, 0.01], [0.5, 0.4, 0.05, 0.05, 0.1], [0.01, 0.01, 0.01, 0.01, 0.01], [0.01, 0.01, np.nan, np.nan, np.nan]])
+    costs = np.cumsum(np.full(errors.shape, 10.0), axis=1)
+    np.testing.assert_array_equal(cost_until(errors, costs, limit=0.1), [40, np.inf, 10, np.inf])
+
+
+def test_paired_p_value_counts_the_runs_that_differ():
+    """Six of six differing runs for one side are 1/64 by chance; agreement says nothing."""
+    first = np.array([True] * 10 + [False] * 2)
+    second = np.array([True] * 4 + [False] * 8)
+    np.testing.assert_allclose([paired_p_value(first, second), paired_p_value(second, first), paired_p_value(first, first)], [1 / 64, 1, 1])
