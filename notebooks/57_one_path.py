@@ -65,7 +65,7 @@ factors = np.random.default_rng(seed).uniform(-1, 1, (max(num_sets, num_copies),
 # %%
 settings = {"network": network, "initial_counts": start, "times": times, "noise": filtering.gaussian_noise(deviation), "species": ("P1", "P2")}
 limits = ({"k_p": 1.6, "k_d": -2.3, "K_d": -1.6}, {"k_p": 6.2, "k_d": 2.3, "K_d": 4.6})
-fit = partial(fitting.descend, num_steps=num_steps, bounds=limits, optimizer=optax.adam(optax.cosine_decay_schedule(0.1, num_steps)), on_failure="freeze", progress="fit",
+fit = partial(fitting.descend, num_steps=num_steps, bounds=limits, optimizer=optax.adam(optax.cosine_decay_schedule(0.1, num_steps)), on_failure="freeze",
     loss=lambda logs, key, y: -filtering.log_likelihood(key, parameters=jax.tree.map(jnp.exp, logs), observed=y, num_particles=num_particles, **settings))  # fmt: skip
 first = fit(fit_key, starts={name: np.log(rates[name]) + factors[:num_sets, i] for i, name in enumerate(names)}, each=noisy)
 found = jax.tree.map(np.exp, first.averaged(0.25))
@@ -93,6 +93,8 @@ draws = {name: smooth[0][:25, :, i] for i, name in enumerate(network.species)}
 report.figure(plots.sparse_fit(times, {"P1": noisy[0, :, 0], "P2": noisy[0, :, 1]}, line, draws, species=network.species, x_label="time (protein lifetimes)"), "one_path",
     caption="Data of one path (points), the path behind them (thin line), and 25 paths that the fitted model holds possible given the data (pale). Early ones share ancestors.",
     alt="Three panels over time, one for each protein, with a stepped line and a bundle of pale lines; the third has no points.")  # fmt: skip
+
+# %%
 bars = {name: (stray[:, i], np.full(len(stray), bar[i])) for i, name in enumerate(names)}
 report.figure(plots.interval_rows(bars, truth_label="truth"), "estimates",
     caption="Estimates from each experiment, with the error bar (95 %) of the first; intervals in the other colour miss the truth.",

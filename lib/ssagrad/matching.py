@@ -8,9 +8,8 @@ and their derivative in ln θ, one step of
 removes most of the error, where gradient descent takes hundreds. It needs all derivatives of all means at once, which is what an unbiased estimator
 gives for the price of one simulation.
 
-J and m come from the same paths, so that Jᵀ C⁻¹ m has a bias that grows with the number of means. Paths are therefore averaged in blocks, and
-only products of different blocks are taken. Means and derivatives come from one compiled program, the small matrices from NumPy in double
-precision: means at neighbouring times are nearly collinear.
+J and m come from the same paths, so that Jᵀ C⁻¹ m has a bias that grows with the number of means. Paths are therefore averaged in blocks, and only
+products of different blocks are taken. Small matrices are NumPy's, in double precision: means at neighbouring times are nearly collinear.
 
 References: McFadden 1989, "A method of simulated moments", doi:10.2307/1913621; Hansen 1982, doi:10.2307/1912775 (the covariance).
 """
@@ -79,7 +78,7 @@ def match_moments(
     The first steps look at early times only, where a wrong period has not yet led into a wrong minimum (a horizon curriculum). Steps are damped a
     little and no parameter changes by more than the factor exp(largest_step) in one. (All steps simulate, and cost, the whole time.) Error bars of
     another fit come from a start at its end with horizons=(1.0,) * 4. Where the means hardly depend on a parameter, a start with noisy
-    derivatives stays lost: look at the last misfits.
+    derivatives stays lost: look at the last misfits. Error bars count the scatter of observed and of simulated paths, of which they need many.
 
     Args:
         key: step k of start i has the key fold_in(fold_in(key, k), i).
@@ -93,9 +92,6 @@ def match_moments(
         largest_step: of ln θ in one step.
         factor: how far θ may go from its start in all, up or down.
         progress: label of a bar over steps (needs tqdm).
-
-    Returns:
-        Matches, with error bars that count the scatter of N observed paths and of the simulated ones, linear in both: they need many paths.
 
     Raises:
         ValueError: starts or data that are not finite, do not vary or do not fit to the ensemble; options that cannot be meant.
@@ -220,11 +216,14 @@ def _last_step(systems: list[_System], target: _Target, weights: tuple[np.ndarra
     """The step in ln θ [M, P] from the average of some iterates that all their blocks together suggest, and its covariance [M, P, P]."""
     weight = weights[0]
     residuals, slopes = (np.concatenate([getattr(one, name) for one in systems], axis=1) for name in ("residuals", "slopes"))
-    curvature, pull = _across(slopes, weight, slopes), _across(slopes, weight, residuals[..., None])
+    curvature, pull, slope = _across(slopes, weight, slopes), _across(slopes, weight, residuals[..., None]), slopes.mean(1)
+    with_noise = np.swapaxes(slope, 1, 2) @ weight @ slope  # larger and never singular: a short step where noise is most of a direction
+    smallest = np.linalg.eigvals(np.linalg.pinv(with_noise, hermitian=True) @ curvature).real.min(-1)
+    curvature = np.where((smallest < 0.5)[:, None, None], with_noise, curvature)
     spectrum = np.linalg.eigvalsh(curvature)[..., None]
     known = spectrum[:, :1] > 1e-12 * spectrum[:, -1:]
     inverse = np.linalg.inv(np.where(known, curvature, np.eye(curvature.shape[-1])))
-    step, slope = -inverse @ pull, slopes.mean(1)
+    step = -inverse @ pull
     remaining = residuals.mean(1)[..., None] + slope @ step
     by_slopes = _scatter((np.swapaxes(slopes, 2, 3) @ (weight @ remaining)[:, None])[..., 0], len(systems))
     means = _scatter(residuals, len(systems)) + _data_scatter(target.scaled, weights, slope, inverse)
