@@ -55,7 +55,7 @@ def main() -> int:
         lines.append([name, f"{together:.1f}", f"{alone:.1f}", f"{arguments.starts * alone / together:.1f}×"])
         print(*lines[-1], file=sys.stderr, flush=True)
     versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
-    machine = report.machine({"all": versions}, 1, load).replace("51 output times, ", "")
+    machine = report.machine({"all": versions}, 1, load).split("Warm calls")[0].strip() + "\n"
     note = f"{arguments.steps} steps of {NUM_PATHS} paths (20 times up to 8 protein lifetimes, about 800 events a path); calls as a user makes them, compilation included.\n"
     text = "\n".join([machine, report.table(lines), note])
     print(text)
