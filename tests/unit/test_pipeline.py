@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64decode, b64encode
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ssagrad.pipeline import commands, pages, results, sources
 from ssagrad.pipeline.sources import PipelineError
@@ -234,3 +237,17 @@ def test_sync_stores_the_verdict_of_the_last_quick_run(project):
     assert commands.sync(project) == ([FIRST], [SECOND])  # the verdict cell is the same: its output stays
     twin = json.loads((project / "notebooks" / f"{FIRST}.ipynb").read_text())
     assert [cell["execution_count"] for cell in twin["cells"] if cell.get("outputs")] == [5]
+
+
+def test_pictures_of_a_page_lose_their_opacity_and_nothing_else():
+    """Opaque pictures become RGB with the same colours, and smaller; others stay as they are."""
+    colours = np.random.default_rng(0).integers(0, 255, (40, 50, 4), dtype=np.uint8)
+    for opacity, mode in ((255, "RGB"), (128, "RGBA")):
+        colours[..., 3] = opacity
+        buffer = io.BytesIO()
+        Image.fromarray(colours).save(buffer, "PNG")
+        given = b64encode(buffer.getvalue()).decode()
+        taken = pages.without_alpha(given)
+        seen = Image.open(io.BytesIO(b64decode(taken)))
+        assert seen.mode == mode and (taken == given) == (mode == "RGBA") and len(taken) <= len(given)
+        np.testing.assert_array_equal(np.asarray(seen)[..., :3], colours[..., :3])
