@@ -43,7 +43,8 @@ def main() -> int:
         lines.append(_line(name, *cases[name], arguments))
         print(*lines[-1], file=sys.stderr, flush=True)
     versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
-    machine = report.machine({"all": versions}, arguments.repetitions, load).replace("51 output times, ", "")
+    timing = f"Warm calls, arrays on the host; median of {arguments.repetitions} interleaved rounds."
+    machine = report.machine({"all": versions}, load, timing)
     note = (
         f"{arguments.paths:,} paths. Variance: of the score function (leave-one-out baseline) over that of Dynkin controls. Time: of a gradient by Dynkin "
         "controls, pilot included, over one by the score function. Efficiency: variance / time. Other columns: efficiency of other ways, over that of "

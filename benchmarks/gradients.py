@@ -98,7 +98,8 @@ def main() -> int:
     versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
     if not arguments.no_peer:
         parts.append(_beside_stochastix(arguments.rounds, versions))
-    text = "\n".join([report.machine({"all": versions}, arguments.rounds, load).replace("51 output times, ", ""), *parts])
+    timing = f"Warm calls, arrays on the host; median of {arguments.rounds} interleaved rounds."
+    text = "\n".join([report.machine({"all": versions}, load, timing), *parts])
     print(text)
     if arguments.output:
         arguments.output.write_text("# Cost of gradients\n\n" + text)

@@ -55,8 +55,8 @@ def main() -> int:
         lines.append([name, f"{together:.1f}", f"{alone:.1f}", f"{arguments.starts * alone / together:.1f}×"])
         print(*lines[-1], file=sys.stderr, flush=True)
     versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
-    machine = report.machine({"all": versions}, 1, load).split("Warm calls")[0].strip() + "\n"
-    note = f"{arguments.steps} steps of {NUM_PATHS} paths (20 times up to 8 protein lifetimes, about 800 events a path); calls as a user makes them, compilation included.\n"
+    machine = report.machine({"all": versions}, load, "Calls as a user makes them, compilation included.")
+    note = f"{arguments.steps} steps of {NUM_PATHS} paths (20 times up to 8 protein lifetimes, about 800 events a path).\n"
     text = "\n".join([machine, report.table(lines), note])
     print(text)
     if arguments.output:

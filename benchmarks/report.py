@@ -96,8 +96,8 @@ def noise(rows: Rows) -> str:
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 
-def machine(versions: dict[str, dict], rounds: int, load: float) -> str:
-    """One paragraph: date, processor, cores, compiler and versions."""
+def machine(versions: dict[str, dict], load: float, timing: str) -> str:
+    """One paragraph: date, processor, cores, compiler and versions, and how it was timed."""
     found: dict[str, str] = {}
     for entries in versions.values():
         found |= entries
@@ -107,8 +107,7 @@ def machine(versions: dict[str, dict], rounds: int, load: float) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
     return (
         f"{date.today()}: {_processor()}, {os.cpu_count()} cores, JAX on {device}; load average {load:.1f} before the first round. "
-        f"Python {platform.python_version()}, {listed}. "
-        f"Warm calls, 51 output times, arrays on the host; median of {rounds} interleaved rounds.\n"
+        f"Python {platform.python_version()}, {listed}. {timing}\n"
     )
 
 

@@ -41,7 +41,11 @@ def main() -> int:
             for worker in workers.values():
                 worker.close()
     parts = [
-        report.machine({name: worker.versions for name, worker in workers.items()}, arguments.rounds, load),
+        report.machine(
+            {name: worker.versions for name, worker in workers.items()},
+            load,
+            f"Warm calls, 51 output times, arrays on the host; median of {arguments.rounds} interleaved rounds.",
+        ),
         report.rates(rows, list(workers)),
         report.ratios(rows),
     ]
