@@ -286,7 +286,7 @@ def _bar(label: str | None, fit: Fit, num_steps: int) -> Iterator[Callable[[Fit]
         yield lambda fit: None
         return
     try:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
     except ImportError as error:
         raise ImportError(f"progress='{label}' needs tqdm: pip install 'ssagrad[notebooks]', or leave progress out") from error
 

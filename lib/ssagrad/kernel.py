@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
@@ -134,7 +133,7 @@ def run_lanes(
     dtype, num_lanes, num_times = counts.dtype, counts.shape[1], intervals.shape[-1]
     intervals = intervals + 0.5 if jump_chain else intervals  # half an event is left over at each observation
     # the largest count that leaves room for the events between two checks; beyond it, floats no longer hold every integer
-    largest = 2 ** (int(jnp.finfo(dtype).nmant) + 1) - _EVENTS_PER_CHECK * max(1, int(np.abs(network.stoichiometry).max()))
+    largest = 2 ** (int(jnp.finfo(dtype).nmant) + 1) - _EVENTS_PER_CHECK * network.largest_change
     step = partial(_step, network=network, accumulators=accumulators, per_path=per_path, jump_chain=jump_chain)
     advance = partial(_advance, step, network=network, accumulators=accumulators, parameters=parameters)
     interval = (lambda k: intervals[k]) if intervals.ndim == 1 else (lambda k: intervals[lane, k])
@@ -229,7 +228,7 @@ def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tupl
             stream, exponentials = _draw(stream, accumulator.num_exponentials(network), dtype)
             accumulated[i] = _add(accumulator, accumulated[i], seen._replace(exponentials=exponentials))
     return Lanes(
-        counts=tuple(x if change is None else x + change for x, change in zip(lanes.counts, _changes(network, reaction), strict=True)),
+        counts=jax.vmap(network.next_counts, in_axes=(0, 0, 0 if per_path else None))(lanes.counts, reaction, parameters),
         clock=clock,
         rounding=rounding,
         num_events=lanes.num_events + fires.astype(jnp.int32),
@@ -254,20 +253,6 @@ def _propensities(network: Network, counts: tuple, parameters: Any, per_path: bo
         return tuple(jnp.asarray(a).astype(dtype) for a in network.rates(counts, parameters))
 
     return jax.vmap(of_one_path, in_axes=(0, 0 if per_path else None))(counts, parameters)
-
-
-def _changes(network: Network, reaction: jax.Array) -> list[jax.Array | None]:
-    """Change of each species by the reaction that fired: a step function of its index, so only the steps cost anything."""
-    changes = []
-    for column in network.stoichiometry.T:
-        change = jnp.zeros_like(reaction)
-        after = 0
-        for r in reversed(range(len(column))):
-            if column[r] != after:
-                change = lax.select(reaction < r + 0.5, jnp.full_like(reaction, float(column[r])), change)
-                after = column[r]
-        changes.append(change if column.any() else None)
-    return changes
 
 
 def _empty(accumulator: Accumulator, network: Network, zeros: jax.Array) -> Sums:

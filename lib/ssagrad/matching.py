@@ -102,7 +102,7 @@ def match_moments(
     simulated = _program(ensemble, observable, tuple(observed), structure, target.means.shape[-1])
     history, systems, weights, failed_at = [logs], [], {}, np.full(len(logs), -1)
     if progress is not None:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         horizons = tqdm(horizons, desc=progress, unit="step")
     for number, horizon in enumerate(horizons):

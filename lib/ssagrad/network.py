@@ -17,16 +17,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ssagrad.notation import NetworkError, rate_text, reaction_latex, read_reactions, side_text
 
 Propensity = Callable[[dict[str, jax.Array], Any], jax.Array]
+Change = Callable[[dict[str, jax.Array], Any], Mapping[str, jax.Array]]
+
 
 class Reaction(NamedTuple):
     """One reaction channel.
 
     `reactants` and `products` are pairs (species index, molecules). The propensity is `factor × rate × falling factorials`
-    (mass action, `rate` None meaning 1) unless `propensity` holds a function of (counts by name, parameters).
+    (mass action, `rate` None meaning 1) unless `propensity` holds a function of (counts by name, parameters). The counts change by
+    products − reactants unless `change` holds a function of (counts by name, parameters), whose values are the changes of the species named.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Reaction(NamedTuple):
     rate: str | None
     factor: float
     propensity: Propensity | None
+    change: Change | None = None
 
 
 @jax.tree_util.register_static
@@ -87,13 +92,24 @@ class Network:
 
     @property
     def stoichiometry(self) -> np.ndarray:
-        """Change of each species by each reaction, int [R, S]."""
+        """Change of each species by each reaction, int [R, S]; NetworkError where a change is a function."""
+        if functions := [reaction.name for reaction in self.reactions if reaction.change is not None]:
+            raise NetworkError(f"expected changes that are known beforehand, received functions for {functions}; only simulation can use these")
+        return self._known_changes()
+
+    def _known_changes(self) -> np.ndarray:
+        """The stoichiometry, with zeros where a change is a function."""
         change = np.zeros((len(self.reactions), len(self.species)), dtype=np.int64)
         for r, reaction in enumerate(self.reactions):
             for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
                 for s, molecules in side:
-                    change[r, s] += sign * molecules
+                    change[r, s] += sign * molecules * (reaction.change is None)
         return change
+
+    @property
+    def largest_change(self) -> int:
+        """The largest change of a count by a reaction, as far as it is known beforehand; at least 1."""
+        return max(1, int(np.abs(self._known_changes()).max()))
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -118,6 +134,17 @@ class Network:
         by_name = dict(zip(self.species, counts, strict=True))
         chosen = self.reactions if only is None else [self.reactions[r] for r in only]
         return tuple(_propensity(reaction, counts, by_name, parameters) for reaction in chosen)
+
+    def next_counts(self, counts: tuple, reaction: jax.Array, parameters: Any) -> tuple:
+        """Counts after a reaction, as the simulator wants them: a tuple of S scalars from the like and the reaction's index, a float (R: none fired)."""
+        changes = _step_functions(self._known_changes(), reaction)
+        by_name = dict(zip(self.species, counts, strict=True))
+        for r, channel in enumerate(self.reactions):
+            for name, change in channel.change(by_name, parameters).items() if channel.change is not None else ():
+                s = self.species.index(name)
+                change = jnp.where(jnp.abs(reaction - r) < 0.5, change, 0).astype(counts[s].dtype)
+                changes[s] = change if changes[s] is None else changes[s] + change
+        return tuple(x if change is None else x + change for x, change in zip(counts, changes, strict=True))
 
     def propensities(self, counts: jax.Array, parameters: Any) -> jax.Array:
         """Propensities [..., R] (events per unit time) of states `counts` [..., S]."""
@@ -210,6 +237,20 @@ def _propensity(reaction: Reaction, counts: tuple, by_name: dict, parameters: An
         for taken in range(molecules):
             value = value * (counts[s] - taken if taken else counts[s])
     return value / divisor if divisor > 1 else value
+
+
+def _step_functions(stoichiometry: np.ndarray, reaction: jax.Array) -> list[jax.Array | None]:
+    """Change of each species by the reaction that fired: a step function of its index, so only the steps cost anything."""
+    changes = []
+    for column in stoichiometry.T:
+        change = jnp.zeros_like(reaction)
+        after = 0
+        for r in reversed(range(len(column))):
+            if column[r] != after:
+                change = lax.select(reaction < r + 0.5, jnp.full_like(reaction, float(column[r])), change)
+                after = column[r]
+        changes.append(change if column.any() else None)
+    return changes
 
 
 def _look_up(parameters: Any, reaction: Reaction) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import binomtest
 
 ROUNDING = 1e-5  # relative error of gradients in single precision, which counts where standard errors are smaller
 
@@ -129,5 +128,7 @@ def cost_until(errors: np.ndarray, costs: np.ndarray, *, limit: float) -> np.nda
 
 def paired_p_value(successes: np.ndarray, others: np.ndarray) -> float:
     """One-sided p-value of the sign test (McNemar, exact) that more runs succeed than of others with the same starts, both booleans [M]."""
+    from scipy import stats  # takes longer to import than all of ssagrad
+
     more, fewer = int((successes & ~others).sum()), int((others & ~successes).sum())
-    return float(binomtest(more, more + fewer, alternative="greater").pvalue) if more + fewer else 1.0
+    return float(stats.binomtest(more, more + fewer, alternative="greater").pvalue) if more + fewer else 1.0

@@ -257,7 +257,7 @@ def signs(gradients: Mapping[str, Mapping[str, tuple[float, float]]], *, largest
 
     Args:
         gradients: {parameter: {estimator: (value, its standard error)}}; the first estimator has the true sign.
-        largest: values beyond ± this, in multiples of the first estimator's, are drawn as triangles at the edge, with their number.
+        largest: values beyond ± this, in multiples of the first estimator's with its errors, are drawn as triangles at the edge, with their number.
 
     Raises:
         ValueError: there are no gradients, or the first one is 0.
@@ -267,8 +267,8 @@ def signs(gradients: Mapping[str, Mapping[str, tuple[float, float]]], *, largest
         raise ValueError(f"expected gradients, the first of each parameter not 0, received {dict(gradients)}")
     figure, grid = plt.subplots(1, len(gradients), figsize=(2.0 + 2.5 * len(gradients), 0.54 * len(names) + 1.6), sharey=True, squeeze=False)
     for axes, (parameter, panel) in zip(grid[0], gradients.items(), strict=True):
-        true = next(iter(panel.values()))[0]
-        edge = min(largest * abs(true), 1.2 * max(abs(value) + 2 * error for value, error in panel.values()))
+        true, uncertainty = next(iter(panel.values()))
+        edge = min(largest * (abs(true) + 2 * uncertainty), 1.2 * max(abs(value) + 2 * error for value, error in panel.values()))
         axes.axvspan(0, np.sign(true) * 1.1 * edge, color=PALETTE[2], alpha=0.16, lw=0, zorder=0)
         axes.axvline(0, color=INK, lw=2.2, zorder=1)
         for name, (value, error) in panel.items():

@@ -1,0 +1,1 @@
+"""Learning which reactions there are, and their rates, from counts over time."""
