@@ -117,7 +117,7 @@ def library_of(network: Network | str, species: Sequence[str] = ()) -> Library:
     """The reactions of a network, or of a text such as "S + I -> 2 I; I -> R" (rates may be left out), as a library.
 
     Raises:
-        NetworkError: text that cannot be read, species that are not among `species`, or propensities that are functions.
+        NetworkError: text that cannot be read, species that are not among `species`, three equal reactants, or propensities that are functions.
     """
     if isinstance(network, str):
         parts = [part.strip() for line in network.splitlines() for part in line.split("#")[0].split(";") if part.strip()]
@@ -132,6 +132,8 @@ def library_of(network: Network | str, species: Sequence[str] = ()) -> Library:
         for side, molecules in enumerate((reaction.reactants, reaction.products)):
             for s, number in molecules:
                 sides[side, r, names.index(network.species[s])] += number
+    if (sides[0] > 2).any():
+        raise NetworkError(f"expected at most 2 molecules of one species on a left side, received {Library(names, *sides[:, (sides[0] > 2).any(1)]).texts()}")
     return Library(names, *sides)
 
 
