@@ -5,8 +5,8 @@
     library = structure.enumerate_reactions(["S", "I", "R"])           # 90 candidates
     found = structure.discover({"S": s, "I": i, "R": r}, times, candidates=library)
 
-`discover` searches small models through the simulator. What it is measured against stands beside it: the four formulations of Kreikemeyer, Andelfinger
-and Uhrmacher 2024 (`formulations`) and regressions of derivatives (`baselines`).
+`discover` searches small models through the simulator. What it is measured against stands beside it: the four formulations of Kreikemeyer,
+Andelfinger and Uhrmacher 2024 (`formulations`) and regressions of derivatives (`baselines`).
 """
 
 from ssagrad.structure.candidates import Library, enumerate_reactions, library_of

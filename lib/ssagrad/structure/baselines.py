@@ -29,7 +29,7 @@ def least_squares(library: Library, counts: np.ndarray, times: np.ndarray, *, th
 
 
 def sequential_thresholds(library: Library, counts: np.ndarray, times: np.ndarray, *, share: float = 0.05) -> dict[int, float]:
-    """Coupled SINDy with sequential thresholds: fit, drop candidates that bring less than a share of the derivatives' size, and fit again until none does.
+    """Coupled SINDy with sequential thresholds: fit, drop candidates that bring less than a share of the derivatives' size, again until none does.
 
     The threshold is on what a reaction contributes, because rate constants of different orders have no common scale.
     """

@@ -16,8 +16,8 @@ def same_law(library: Library, rates: Mapping[int, float], states: np.ndarray) -
     """For each reaction of a model, other candidates that together do the same in every state, if there are such.
 
     Two models have the same law where, for every change of the counts, their total propensities agree in all states that can be reached. A conserved
-    quantity makes room for that: where S + I + R = N, I -> R at the rate k is {2 I -> I + R, S + I -> S + R, I + R -> 2 R} at 2k/(N − 1), k/(N − 1) and
-    k/(N − 1). Only the number of reactions decides then.
+    quantity makes room for that: where S + I + R = N, I -> R at the rate k is {2 I -> I + R, S + I -> S + R, I + R -> 2 R} at 2k/(N − 1), k/(N − 1)
+    and k/(N − 1). Only the number of reactions decides then.
 
     Args:
         library: candidates. rates: of the model, by position in the library.

@@ -46,7 +46,9 @@ def observed_transitions(
     if not len(array):
         raise ValueError(f"expected at least one path, received counts of shape {array.shape}")
     if times.ndim != 1 or array.shape[1] != len(times):
-        raise ValueError(f"expected one row of counts for each of the times [T], received counts {array.shape} (paths, times, species), times {times.shape}")
+        raise ValueError(
+            f"expected one row of counts for each of the times [T], received counts {array.shape} (paths, times, species), times {times.shape}"
+        )
     if len(times) < 3:
         raise ValueError(f"expected at least 3 times, between which reactions show, received {len(times)}: {times}")
     if not np.isfinite(times).all():

@@ -1,8 +1,8 @@
 """A Gaussian quasi-likelihood of observed transitions, for many candidate models at once.
 
-A model with rates r of the reactions 1 ... s expects, from one observation to the next, an increment with mean μ and covariance V. With G_i = E ∫ c_i(x) dt,
-the time integrals of the combinations of reactants, with the changes Δ_i of the counts, and with w_i, what an event of reaction i has changed by the end of
-the transition (Δ_i itself, as long as the transition is short),
+A model with rates r of the reactions 1 ... s expects, from one observation to the next, an increment with mean μ and covariance V. With
+G_i = E ∫ c_i(x) dt, the time integrals of the combinations of reactants, with the changes Δ_i of the counts, and with w_i, what an event of
+reaction i has changed by the end of the transition (Δ_i itself, as long as the transition is short),
 
     ∂μ/∂r_i = G_i w_i,    V = Σ_i r_i G_i w_i w_iᵀ + what is left
 

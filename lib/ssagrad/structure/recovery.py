@@ -22,8 +22,9 @@ REGRESSIONS = {"non-negative least squares": least_squares, "sequential threshol
 class Recovery(NamedTuple):
     """One simulated experiment.
 
-    found: the models. exact: the best one has the reactions of the truth, no more and no less. ratios: its rates over the true ones [R], nan if not exact.
-    errors: their relative standard errors [R]. gap: score of the best wrong model less that of the true one; nan where the true one was not simulated.
+    found: the models. exact: the best one has the reactions of the truth, no more and no less. ratios: its rates over the true ones [R], nan if not
+        exact. errors: their relative standard errors [R]. gap: score of the best wrong model less that of the true one; nan where the true one was
+        not simulated.
     exact_regressions, sizes: for each regression whether it is exact, and how many reactions it keeps.
     """
 

@@ -1,8 +1,8 @@
 """What models expect of the transitions between observations, by exact simulation: means, covariances and their derivatives in the rates.
 
 Every transition of every model starts copies of paths at the observed state; one batch simulates all of them, each path with its own network. With
-the events N_i and the combinations of reactants c_i, the martingales M_i = N_i − r_i ∫c_i dt split the increment of a path into F = Σ_i r_i Δ_i ∫c_i dt and
-M = Σ_i Δ_i M_i, whose mean is zero and whose covariance is Q = Σ_i r_i E∫c_i dt Δ_i Δ_iᵀ. Hence
+the events N_i and the combinations of reactants c_i, the martingales M_i = N_i − r_i ∫c_i dt split the increment of a path into
+F = Σ_i r_i Δ_i ∫c_i dt and M = Σ_i Δ_i M_i, whose mean is zero and whose covariance is Q = Σ_i r_i E∫c_i dt Δ_i Δ_iᵀ. Hence
 
     mean of the increments     E F                   (Dynkin controls of degree 1: the scatter of events drops out, without bias)
     its derivative in r_i      E∫c_i dt (1 + A) Δ_i  (M_i is the score of ln r_i, and A M is the part of F that is linear in M: to first order)
@@ -34,7 +34,8 @@ _MOST_EVENTS = 20_000  # of one transition, where a model explodes
 class Simulated(NamedTuple):
     """Moments of the increments of single paths, for B models of s reactions.
 
-    rates: [B, s]. means: [B, K, S]. covariances: [B, K, S, S]. integrals: G of the model's own reactions [B, K, s]. impacts: w = (1 + A) Δ [B, K, s, S].
+    rates: [B, s]. means: [B, K, S]. covariances: [B, K, S, S]. integrals: G of the model's own reactions [B, K, s]. impacts: w = (1 + A) Δ
+        [B, K, s, S].
     propagators: 1 + A [B, K, S, S]. left: Cov(F − A M) [B, K, S, S]. mean_errors: covariance of the error of the means [B, K, S, S].
     side_integrals: G of the library's left sides [B, K, C]. events: simulated [B]. capped: share of the paths that were cut off [B].
     """
