@@ -159,7 +159,8 @@ report.verdict()
 # %% [markdown]
 # ## Limits
 #
-# All species that take part have to be counted: without R the rest is found as it is; without I a wrong model comes out, and its misfit shows it. Transitions must be short:
-# with few observations the Gaussian likelihood, linear in the response to events, loses the structure, as it does where a few molecules decide. Nothing here separates models of
+# All species that take part have to be counted: without R the rest is found as it is; without I a wrong model comes out, and its misfit shows it. Transitions should be short:
+# over a lifetime and more the likelihood, linear in the response to events, biases rates, and where a few molecules decide it is coarse. Seven reactions whose
+# means balance (SIRS with demography) are not found from five paths. Nothing here separates models of
 # the same law: that two reactions are preferred to the four that do the same is a preference for short lists. Regressions with a threshold find the SIR network too, with a
 # threshold that somebody has to choose; the search has none. `discover` looks at libraries of hundreds, not of thousands, of candidates.
