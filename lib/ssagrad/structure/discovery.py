@@ -29,7 +29,9 @@ from ssagrad.tables import Table
 UNDECIDED = 6.0  # difference of the criterion below which the data do not tell two models apart: odds of 20 to 1
 _COPIES = 80_000  # simulated transitions of one step, over all finalists
 _FEWEST_COPIES, _MOST_COPIES = 24, 96  # of each transition
-_SCORING_STEPS = 4  # through the simulator
+_SCORING_STEPS = 4  # through the simulator, at most
+_SETTLED = 0.05  # gain of the log-likelihood below which another step is not worth a simulation
+_HOPELESS = 40.0  # by which a score lies behind the best, twice what a step promises counted in, when a model is not followed further
 _NOTHING_KNOWN = 1e-5  # share of information below which a combination of rates is not determined
 
 
@@ -155,7 +157,8 @@ def discover(
         for models in (finalists, None):
             models = _shorter(known, num_finalists) if models is None else models
             if models:
-                fitted, used = _fit(fit_key, candidates, models, transitions, starts, num_finalists)
+                lowest = min((one.model.score for one in known.values()), default=np.inf)
+                fitted, used = _fit(fit_key, candidates, models, transitions, starts, num_finalists, lowest)
                 known |= fitted
                 events += used
         first = min(known.values(), key=lambda one: one.model.score)
@@ -210,11 +213,12 @@ def _shorter(known: dict[tuple[int, ...], _Fitted], number: int) -> list[Subset]
 
 
 def _fit(
-    key: jax.Array, library: Library, models: list[Subset], transitions: Transitions, starts: np.ndarray, batch: int
+    key: jax.Array, library: Library, models: list[Subset], transitions: Transitions, starts: np.ndarray, batch: int, lowest: float
 ) -> tuple[dict[tuple[int, ...], _Fitted], float]:
     """Fisher scoring through the simulator, all models side by side (filled up to a batch); and how many events that took.
 
-    All steps and all models see the same random numbers, so that likelihoods can be compared.
+    All steps and all models see the same random numbers, so that likelihoods can be compared. A model that settled, or that lies hopelessly behind
+    the best here or the lowest score so far, is not simulated further.
     """
     width = max(len(model.chosen) for model in models)
     width += -width % 4  # few widths, few compilations
@@ -223,16 +227,25 @@ def _fit(
     rates = np.array([(*model.rates, *[0.0] * (width - len(model.rates))) for model in filled], np.float32)
     increments, extra, events = transitions.ends - transitions.starts, np.diag(transitions.extra), 0.0
     climb, best, simulated = start_climb(jnp.asarray(rates)), None, None
-    for _ in range(_SCORING_STEPS + 1):
+    running, promised = np.arange(len(filled)) < len(models), np.zeros(len(filled))
+    for number in range(_SCORING_STEPS + 1):
+        climb = climb._replace(trial=jnp.where(running[:, None], climb.trial, 0))  # where nothing fires, no time goes by
         trial = np.asarray(climb.trial, float)
         tried = simulate_models(jax.random.clone(key), library, chosen, trial, transitions.durations, starts)
         events += float(tried.events.sum())
         covariances = tried.covariances / transitions.averaged + tried.mean_errors + extra
         moments = (increments - tried.means, covariances, tried.integrals, tried.impacts, 1 / transitions.averaged)
         climb, found = climb_on(climb, *(np.asarray(part, np.float32) for part in moments))
-        better = (np.asarray(climb.rates) == np.asarray(trial, np.float32)).all(-1)
+        better = running & (np.asarray(climb.rates) == np.asarray(trial, np.float32)).all(-1)
         found = Evaluation(*(np.asarray(part, float) for part in found))
         best, simulated = (_chosen(better, *pair) for pair in ((found, best), (tried, simulated)))
+        scores = [criterion(best.log_likelihood[i], len(model.chosen), library.size, len(increments)) for i, model in enumerate(filled)]
+        promised = np.where(better, (found.score * trial * np.asarray(climb.direction, float)).sum(-1) / 2, promised)
+        believed = 4 * promised if number == 0 else np.minimum(4 * promised, len(increments))  # far off, steps promise what they do not keep
+        behind = np.array(scores) - believed > min(lowest, *scores[: len(models)]) + _HOPELESS
+        running &= ~(better & (promised < _SETTLED)) & ~behind
+        if not running.any():
+            break
     capped = [library.subset(model.chosen).texts() for model, share in zip(models, simulated.capped, strict=False) if share > 0]
     fitted = {}
     for i, model in enumerate(models):

@@ -7,8 +7,8 @@ reaction i has changed by the end of the transition (Δ_i itself, as long as the
     ∂μ/∂r_i = G_i w_i,    V = Σ_i r_i G_i w_i w_iᵀ + what is left
 
 so the log-likelihood of the increments, its gradient and its information in r are closed forms. While models are searched that explain little yet, each
-has its own unexplained variance of every species beside, which keeps the likelihood from judging by its smallest eigenvalues. The covariance matters as much as the mean: it tells
-I -> R from {I -> 0, I -> 2 R}, and a quantity that never changes in the data excludes every reaction that would change it.
+has its own unexplained variance of every species beside, which keeps the likelihood from judging by its smallest eigenvalues. The covariance matters
+as much as the mean: it tells I -> R from {I -> 0, I -> 2 R}, and a quantity that never changes in the data excludes every reaction that would change it.
 
 References: Wedderburn 1974, doi:10.1093/biomet/61.3.439 (quasi-likelihood); Gillespie 2000, doi:10.1063/1.481811 (the Gaussian increments).
 """
@@ -60,7 +60,8 @@ def quasi_score(
 ) -> Evaluation:
     """Of B models of s reactions: residuals [B, K, S], V [B, K, S, S], G [B, K, s], w [B, K, s, S].
 
-    `moves_mean` [s] is 1 for a reaction, 0 for a source of variance that leaves the mean as it is. The gradient's expectation at the true model is zero whatever G and w, which are weights only, as long as the moments are right.
+    `moves_mean` [s] is 1 for a reaction, 0 for a source of variance that leaves the mean as it is. The gradient's expectation at the true model is zero
+    whatever G and w, which are weights only, as long as the moments are right.
     """
     factor = cholesky(covariances)
     whitened = forward_substitution(factor, residuals[..., None])[..., 0]
