@@ -161,7 +161,7 @@ report.verdict()
 # %% [markdown]
 # ## Limits
 #
-# All species that take part have to be counted: without R the rest is found as it is; without I a wrong model comes out, and its misfit shows it. Transitions should be short:
+# All species that take part have to be counted: without R the rest is found as it is; without I a wrong model of many reactions comes out, and nothing gives it away but its length: scatter explains what a mean cannot, and the misfit stays below 1. Transitions should be short:
 # over a lifetime and more the likelihood, linear in the response to events, biases rates, and where a few molecules decide it is coarse. Seven reactions whose
 # means balance (SIRS with demography) are not found from five paths. Nothing here separates models of
 # the same law: that two reactions are preferred to the four that do the same is a preference for short lists. Regressions with a threshold find the SIR network too, with a
