@@ -14,17 +14,17 @@ ROOT = project_root(__file__)
 LIB = ROOT / "lib" / "ssagrad"
 # Each layer may reach lower ones only, directly or through modules that are named nowhere here.
 LAYERS = [
-    ["notation", "random", "statistics", "plots", "tables", "checkpoint", "descents"],
-    ["publish"],
+    ["notation", "random", "statistics", "plots", "tables", "checkpoint", "descents", "observations"],
+    ["publish", "executors"],
     ["network"],
     ["models", "ensemble"],
     ["simulate", "exact"],
-    ["score"],
+    ["score", "sbml"],
     ["coupling", "straight_through"],
     ["backpropagation", "filtering", "lyapunov"],
     ["estimators"],
     ["fitting", "matching", "structure"],
-    ["hierarchy", "boltzmann"],
+    ["hierarchy", "boltzmann", "calibration"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 LEAVES = {"plots", "publish", "tables", "statistics", "pipeline.digest"}  # these and what is in them reach no other module but leaves
@@ -34,9 +34,10 @@ ONLY_IN = {
     "nbconvert": ["pipeline.pages"],
     "seaborn": ["plots"],
     "matplotlib": ["plots"],
-    "optax": ["fitting", "hierarchy", "boltzmann"],
+    "optax": ["fitting", "hierarchy", "boltzmann", "calibration"],
     "pathlib": ["publish", "pipeline", "__main__"],
     "shutil": ["pipeline"],
+    "libsbml": ["sbml"],
 }
 MOST_MODULE_LINES, MOST_FUNCTION_LINES = 300, 50
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
