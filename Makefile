@@ -17,7 +17,7 @@ help: ## List the targets
 setup: ## Install everything into .venv (the first call takes a minute, later ones nothing)
 	@sh -eu -c "$$SETUP"
 
-reproduce: setup ## Run all notebooks: figures, numbers, claims (PROFILE=paper: the committed results, about an hour)
+reproduce: setup ## Run all notebooks: figures, numbers, claims (PROFILE=paper: the committed results, about two hours)
 	@$(RUN) run --profile $(PROFILE) $(ARGS)
 
 test: setup ## Run all tests, and all notebooks in the quick profile

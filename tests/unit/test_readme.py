@@ -12,17 +12,13 @@ matplotlib.use("Agg")
 
 
 def test_code_of_the_readme_runs_and_gives_what_it_says():
-    first, second, third = re.findall(r"```python\n(.*?)```", README, re.S)
+    first, second = re.findall(r"```python\n(.*?)```", README, re.S)
     scope = {}
     exec(first, scope)
     assert scope["paths"].counts.shape == (10_000, 101, 3)
     exec(second, scope)
     gradient = jax.grad(scope["loss"])({"infection": 0.025, "recovery": 4.0}, jax.random.key(1))
     assert all(np.isfinite(value) and value != 0 for value in gradient.values())
-    exec(third, scope)
-    for name, error in scope["fit"].standard_errors().items():
-        z = np.log(scope["fit"].estimates[name] / scope["rates"][name]) / error
-        assert (np.abs(z) < 4).all() and (error < 0.05).all()
 
 
 def test_readme_is_a_landing_page():

@@ -155,12 +155,11 @@ def overview(root, folders):
 
 
 def with_claims(text, reports):
-    """The project's README with the head of the claims table between its two markers, the papers' claims first."""
-    claims = sorted((claim for report in reports for claim in report["claims"]), key=lambda claim: claim["kind"] == "beyond")
-    rows = [
-        [claim["says"], claim["source"], measurement(claim["measured"], claim["standard_error"], claim["unit"]), verdict_text(claim)]
-        for claim in claims[:8]
-    ]
+    """The project's README with one claim of each notebook between its two markers, eight in all: what papers say first."""
+    order = ("paper", "our reading", "beyond")
+    heads = [min(report["claims"], key=lambda claim: order.index(claim["kind"])) for report in reports if report["claims"]]
+    claims = sorted(heads, key=lambda claim: order.index(claim["kind"]))[:8]
+    rows = [[claim["says"], claim["source"], measurement(claim["measured"], claim["standard_error"], claim["unit"]), verdict_text(claim)] for claim in claims]
     table = markdown_table(("claim", "source", "measured", "verdict"), rows)
     block = f"{tally(reports)}.\n\n{table}\n\nAll of them: [`reports/README.md`](reports/README.md)."
     return MARKED.sub(lambda match: f"{match[1]}\n{block}\n{match[2]}", text)

@@ -1,5 +1,6 @@
 """Figures: arrays in, figure out. Nothing is computed here beyond what drawing needs, and nothing is saved (see `publish`)."""
 
+from ssagrad.plots.calibration import estimates_with_intervals, fit_diagnostics, fit_progress, model_and_data
 from ssagrad.plots.controls import advantages, limits, value_functions
 from ssagrad.plots.discovery import breaking_points, certainties, recovery_shares
 from ssagrad.plots.gradients import biases, efficiencies, estimates, forest
@@ -25,13 +26,17 @@ __all__ = [
     "ensemble",
     "equal_counts",
     "estimates",
+    "estimates_with_intervals",
     "explosions",
+    "fit_diagnostics",
+    "fit_progress",
     "forest",
     "gradient_curves",
     "interval_rows",
     "laws",
     "limits",
     "misfits",
+    "model_and_data",
     "parameter_curves",
     "parsimony",
     "progress",

@@ -1,0 +1,221 @@
+"""Figures on hierarchical inference: bounds along training, fits, dose responses, priors beside posteriors, and what changed a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ssagrad.plots.theme import INK, PALETTE, themed
+
+_LOOKS = ((PALETTE[0], "o", "-"), (PALETTE[3], "s", (0, (5, 2))), (PALETTE[2], "^", (0, (1, 1.2))), (PALETTE[4], "D", (0, (5, 1.5, 1, 1.5))))
+
+
+def _expect(entries: Any, what: str) -> None:
+    if not entries:
+        raise ValueError(f"expected {what} with at least one entry, received none")
+
+
+@themed
+def bound_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], references: Mapping[str, Mapping[int, float]], *, depth: float = 900.0) -> Figure:
+    """Bounds over epochs: medians over runs with their range, and measured points of a reference beside them (crosses, the same colour).
+
+    Args:
+        curves: {model: {epoch: bounds of the runs}}. references: {model: {epoch: bound}}. depth: nats below the lowest last bound where the axis begins.
+
+    Raises:
+        ValueError: there are no curves.
+    """
+    _expect(curves, "{model: {epoch: bounds}}")
+    lowest = min(float(np.median(runs[max(runs)])) for runs in curves.values())
+    figure, axes = plt.subplots(figsize=(6.6, 4.0))
+    for (name, runs), (colour, marker, dash) in zip(curves.items(), _LOOKS, strict=False):
+        epochs = sorted(runs)
+        values = [np.asarray(runs[epoch], float) for epoch in epochs]
+        axes.fill_between(epochs, [v.min() for v in values], [v.max() for v in values], color=colour, alpha=0.18, lw=0)
+        axes.plot(epochs, [np.median(v) for v in values], color=colour, marker=marker, ls=dash, ms=6, mec="white", label=name)
+        if points := references.get(name):
+            axes.plot(list(points), list(points.values()), ls="", marker="x", ms=8, mew=2, color=colour, label=f"{name}: public code, repaired")
+    axes.set(xlabel="epochs", ylabel="bound of a new well (nats)", ylim=(lowest - depth, None))
+    axes.legend(loc="lower right", fontsize="small")
+    return figure
+
+
+@themed
+def ablation(bounds: Mapping[str, Sequence[float]], effective: Mapping[str, Sequence[float]], *, draws: int, goal: float = 10.0) -> Figure:
+    """What each variant gives: bounds on the left, effective sample sizes on the right, every run a point and a bar at their mean.
+
+    Raises:
+        ValueError: there are no variants.
+    """
+    _expect(bounds, "{variant: bounds}")
+    names = list(bounds)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 0.42 * len(names) + 1.5), sharey=True)
+    for axes, values in ((left, bounds), (right, effective)):
+        for place, name in enumerate(names):
+            colour = PALETTE[0] if name.startswith("white") else INK
+            axes.plot([np.mean(values[name])], [place], "|", ms=20, mew=3, color=colour, alpha=0.55)
+            axes.plot(values[name], [place] * len(values[name]), "o" if name.startswith("white") else "s", color=colour, mec="white", ms=7)
+        axes.grid(axis="y", color="0.92")
+        axes.set_axisbelow(True)
+    left.set_yticks(range(len(names)), names)
+    left.set_ylim(len(names) - 0.5, -0.5)
+    left.set_xlabel("bound of a new well (nats)")
+    right.set(xlabel=f"effective sample size, of {draws}", xscale="log", xlim=(0.9, draws))
+    right.axvline(goal, color=PALETTE[3], ls=(0, (4, 3)), lw=1.3)
+    ticks = [n for n in (1, 3, 10, 30, 100) if n <= draws]
+    right.set_xticks(ticks, [str(n) for n in ticks])
+    right.xaxis.minorticks_off()
+    return figure
+
+
+@themed
+def device_fits(times: Any, observed: Any, fits: Mapping[str, Any], *, devices: Sequence[str], signals: Sequence[str]) -> Figure:
+    """Means over the wells of each device: observed (grey, wide) and fitted, a column for each device and a row for each signal.
+
+    Args:
+        times: [T] in hours. observed: [devices, signals, T], nan where a device has no wells. fits: {model: [devices, signals, T]}.
+
+    Raises:
+        ValueError: there are no fits.
+    """
+    _expect(fits, "{model: fits}")
+    observed = np.asarray(observed)
+    figure, grid = plt.subplots(len(signals), len(devices), figsize=(1.65 * len(devices) + 0.6, 1.3 * len(signals) + 1.1), sharex=True, sharey="row", squeeze=False)
+    for row, signal in enumerate(signals):
+        for column, device in enumerate(devices):
+            axes = grid[row, column]
+            axes.plot(times, observed[column, row], color="0.72", lw=5, solid_capstyle="butt")
+            for (_, fit), (colour, _, dash) in zip(fits.items(), _LOOKS, strict=False):
+                axes.plot(times, np.asarray(fit)[column, row], color=colour, ls=dash, lw=1.6)
+            if not row:
+                axes.set_title(device, fontsize="medium")
+        grid[row, 0].set_ylabel(signal)
+    for axes in grid[-1]:
+        axes.set_xlabel("hours")
+    handles = [Line2D([], [], color="0.72", lw=5), *(Line2D([], [], color=c, ls=d, lw=1.6) for c, _, d in _LOOKS[: len(fits)])]
+    figure.legend(handles, ["observed", *fits], loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@themed
+def dose_responses(panels: Mapping[str, Mapping[str, Any]], *, treatments: Sequence[str] = ("C6", "C12"), signals: Sequence[str] = ("YFP", "CFP")) -> Figure:
+    """Last readings over dose: points observed, lines predicted (bands where given); a column for each device and treatment, a row for each signal.
+
+    Args:
+        panels: {device: {treatment: {"doses": [K], "observed": [K, signals], "lines": {model: [K, signals]}, "bands": {model: (low, high)}}}}.
+
+    Raises:
+        ValueError: there are no panels.
+    """
+    _expect(panels, "{device: {treatment: arrays}}")
+    columns = [(device, treatment) for device in panels for treatment in treatments if treatment in panels[device]]
+    figure, grid = plt.subplots(len(signals), len(columns), figsize=(1.75 * len(columns) + 0.9, 2.0 * len(signals) + 0.8), sharey="row", sharex=True, squeeze=False)
+    names = list(dict.fromkeys(name for device in panels.values() for panel in device.values() for name in panel["lines"]))
+    for column, (device, treatment) in enumerate(columns):
+        panel = panels[device][treatment]
+        for row in range(len(signals)):
+            axes = grid[row, column]
+            for name, line in panel["lines"].items():
+                colour, _, dash = _LOOKS[names.index(name) % len(_LOOKS)]
+                if name in panel.get("bands", {}):
+                    low, high = (np.asarray(part)[:, row] for part in panel["bands"][name])
+                    axes.fill_between(panel["doses"], low, high, color=colour, alpha=0.18, lw=0)
+                axes.plot(panel["doses"], np.asarray(line)[:, row], color=colour, ls=dash, lw=1.8)
+            axes.plot(panel["doses"], np.asarray(panel["observed"])[:, row], "o", color=INK, ms=4)
+            axes.set_xscale("log")
+        grid[0, column].set_title(f"{device}\n{treatment}", fontsize="medium")
+        grid[-1, column].set_xlabel("dose")
+    for axes, signal in zip(grid[:, 0], signals, strict=True):
+        axes.set_ylabel(f"{signal}, last reading")
+    handles = [Line2D([], [], color=INK, marker="o", ls="", ms=4), *(Line2D([], [], color=_LOOKS[i % len(_LOOKS)][0], ls=_LOOKS[i % len(_LOOKS)][2]) for i in range(len(names)))]
+    figure.legend(handles, ["observed", *names], loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@themed
+def priors_and_posteriors(names: Sequence[str], prior: tuple[Any, Any], posteriors: Mapping[str, tuple[Any, Any]], *, truth: Any = None) -> Figure:
+    """Means ± 2 standard deviations of logarithms: prior as a wide grey bar, posteriors as points with lines; true values as stars.
+
+    Args:
+        prior: means and standard deviations [D]. posteriors: {run: (means, standard deviations)}. truth: [D] or None.
+
+    Raises:
+        ValueError: there are no posteriors.
+    """
+    _expect(posteriors, "{run: (means, standard deviations)}")
+    half = -(-len(names) // 2)
+    figure, grid = plt.subplots(1, 2, figsize=(9.4, 0.26 * half + 1.3), squeeze=False)
+    decades = np.log(10)
+    for part, axes in enumerate(grid[0]):
+        rows = np.arange(part * half, min((part + 1) * half, len(names)))
+        for place, row in enumerate(rows):
+            mean, sd = prior[0][row] / decades, prior[1][row] / decades
+            axes.plot([mean - 2 * sd, mean + 2 * sd], [place, place], color="0.85", lw=9, solid_capstyle="butt", zorder=1)
+            for number, (means, sds) in enumerate(posteriors.values()):
+                colour, marker, _ = _LOOKS[number % len(_LOOKS)]
+                y, m, s = place + 0.22 * (number - (len(posteriors) - 1) / 2), means[row] / decades, sds[row] / decades
+                axes.plot([m - 2 * s, m + 2 * s], [y, y], color=colour, lw=1.8, zorder=2)
+                axes.plot(m, y, marker, color=colour, ms=4.5, mec="white", mew=0.4, zorder=3)
+            if truth is not None:
+                axes.plot(truth[row] / decades, place, "*", color=INK, ms=11, mec="white", zorder=4)
+        axes.set_yticks(range(len(rows)), [names[row] for row in rows], fontsize="small")
+        axes.set(ylim=(half - 0.4, -0.6), xlabel="log₁₀ of the parameter")
+        axes.tick_params(axis="y", length=0)
+    handles = [Line2D([], [], color="0.85", lw=9), *(Line2D([], [], color=c, marker=m, lw=1.8, ms=4.5) for c, m, _ in _LOOKS[: len(posteriors)])]
+    labels = ["prior ± 2 sd", *posteriors]
+    if truth is not None:
+        handles, labels = [*handles, Line2D([], [], color=INK, marker="*", ls="", ms=11)], [*labels, "truth"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@themed
+def binding_sites(strengths: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], *, truth: Mapping[str, Sequence[float]] | None = None) -> Figure:
+    """Strengths of ribosome binding sites relative to their geometric mean, a panel for each parameter, each run a point ± 2 standard deviations.
+
+    Args:
+        strengths: {parameter: {site: (log₂ strengths of the runs, standard deviations)}}. truth: {parameter: log₂ strengths, by site} or None.
+
+    Raises:
+        ValueError: there are no strengths.
+    """
+    _expect(strengths, "{parameter: {site: (means, standard deviations)}}")
+    figure, grid = plt.subplots(1, len(strengths), figsize=(3.6 * len(strengths), 3.2), squeeze=False, sharey=True)
+    for axes, (parameter, sites) in zip(grid[0], strengths.items(), strict=True):
+        axes.axhline(0, color="0.8", lw=1)
+        for place, (means, sds) in enumerate(sites.values()):
+            x = place + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [place]
+            axes.errorbar(x, means, yerr=2 * np.asarray(sds), fmt="o", color=PALETTE[0], ms=5, mec="white", mew=0.5, lw=1.4)
+            if truth is not None:
+                axes.plot([place], [truth[parameter][place]], "*", color=INK, ms=13, mec="white")
+        axes.set_xticks(range(len(sites)), list(sites))
+        axes.set(xlabel="ribosome binding site", title=parameter)
+    grid[0, 0].set_ylabel("log₂ strength, less their mean")
+    return figure
+
+
+@themed
+def side_by_side(names: Sequence[str], posteriors: Mapping[str, tuple[Any, Any]]) -> Figure:
+    """Posteriors of a well's local latents by several methods: means ± 2 standard deviations, in standard deviations of the first around its mean.
+
+    Raises:
+        ValueError: there are no posteriors.
+    """
+    _expect(posteriors, "{method: (means, standard deviations)}")
+    first_mean, first_sd = (np.asarray(part, float) for part in next(iter(posteriors.values())))
+    figure, axes = plt.subplots(figsize=(6.6, 0.42 * len(names) + 1.4))
+    for number, (name, (means, sds)) in enumerate(posteriors.items()):
+        colour, marker, _ = _LOOKS[number % len(_LOOKS)]
+        y = np.arange(len(names)) + 0.22 * (number - (len(posteriors) - 1) / 2)
+        x, half = (np.asarray(means) - first_mean) / first_sd, 2 * np.asarray(sds) / first_sd
+        axes.errorbar(x, y, xerr=half, fmt=marker, color=colour, ms=6, mec="white", lw=1.8, label=name)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"difference from {next(iter(posteriors))}, in its standard deviations")
+    axes.axvline(0, color="0.8", lw=1, zorder=0)
+    figure.legend(loc="outside lower center", ncols=len(posteriors))
+    return figure
