@@ -45,7 +45,8 @@ seed = 70  # every random number comes from it
 data = ""  # "vi-hds", or a folder with its files; "": a synthetic experiment with known truth
 sizes = {"wells_per_device": 8, "num_times": 44}  # of the synthetic experiment
 num_seeds = 1  # trainings of each model
-epochs = {"white box": 20, "black box": 20}
+epochs = {"white box": 60, "black box": 40}
+batch = 9  # wells of a step
 draws = {"train": 10, "evaluate": 100}  # K
 folds = [1]  # of four: training sets of the shared mechanism; the first for everything else
 more_folds = []  # published bound in these, one seed
@@ -81,7 +82,7 @@ report = publish.Report("70_hierarchical_inference", profile=profile, seed=seed,
 systems = {"white box": (white, (0.01, 0.002, 0.0002), (250, 1000)), "black box": (black, (0.005, 0.001), (250,))}
 score = partial(hierarchy.evaluate, keys[1], draws=draws["evaluate"])
 runs = {(name, number, run): hierarchy.train(jax.random.fold_in(keys[2], run), system, splits[number][0], progress=f"{name} {run + 1}, fold {number}", every=10,
-    schedule=hierarchy.Schedule(epochs=epochs[name], draws=draws["train"], rates=rates, milestones=milestones),
+    schedule=hierarchy.Schedule(epochs=epochs[name], batch=batch, draws=draws["train"], rates=rates, milestones=milestones),
     evaluate=lambda *trained: (score(system, *trained, splits[number][1]), time.process_time()))
     for name, (system, rates, milestones) in systems.items()
     for number, run in [*((folds[0], run) for run in range(num_seeds)), *((number, 0) for number in more_folds)]}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -36,8 +37,10 @@ def sample_well(
         ValueError: more than one well. ImportError: numpyro is missing.
     """
     try:
-        from numpyro.diagnostics import split_gelman_rubin
-        from numpyro.infer import MCMC, NUTS
+        with warnings.catch_warnings():  # about notebooks without widgets, from a bar that is not shown
+            warnings.simplefilter("ignore")
+            from numpyro.diagnostics import split_gelman_rubin
+            from numpyro.infer import MCMC, NUTS
     except ImportError as error:
         raise ImportError("Markov chains need numpyro: pip install 'ssagrad[hierarchy]'") from error
     if well.num_wells != 1:

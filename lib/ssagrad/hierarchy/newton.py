@@ -170,4 +170,4 @@ def _bar(steps, label):
         return steps
     from tqdm import tqdm
 
-    return tqdm(steps, desc=label, unit="step")
+    return tqdm(iter(steps), desc=label, unit="step")  # how many there will be is not known

@@ -75,7 +75,7 @@ def ablation(bounds: Mapping[str, Sequence[float]], effective: Mapping[str, Sequ
 
 @themed
 def device_fits(times: Any, observed: Any, fits: Mapping[str, Any], *, devices: Sequence[str], signals: Sequence[str]) -> Figure:
-    """Means over the wells of each device: observed (grey, wide) and fitted, a column for each device and a row for each signal.
+    """Means over the wells of each device: observed (grey, wide) and fitted, a column for each device that has wells, a row for each signal.
 
     Args:
         times: [T] in hours. observed: [devices, signals, T], nan where a device has no wells. fits: {model: [devices, signals, T]}.
@@ -85,15 +85,16 @@ def device_fits(times: Any, observed: Any, fits: Mapping[str, Any], *, devices: 
     """
     _expect(fits, "{model: fits}")
     observed = np.asarray(observed)
-    figure, grid = plt.subplots(len(signals), len(devices), figsize=(1.65 * len(devices) + 0.6, 1.3 * len(signals) + 1.1), sharex=True, sharey="row", squeeze=False)
+    present = [number for number in range(len(devices)) if np.isfinite(observed[number]).any()]
+    figure, grid = plt.subplots(len(signals), len(present), figsize=(1.65 * len(present) + 0.6, 1.3 * len(signals) + 1.1), sharex=True, sharey="row", squeeze=False)
     for row, signal in enumerate(signals):
-        for column, device in enumerate(devices):
+        for column, number in enumerate(present):
             axes = grid[row, column]
-            axes.plot(times, observed[column, row], color="0.72", lw=5, solid_capstyle="butt")
+            axes.plot(times, observed[number, row], color="0.72", lw=5, solid_capstyle="butt")
             for (_, fit), (colour, _, dash) in zip(fits.items(), _LOOKS, strict=False):
-                axes.plot(times, np.asarray(fit)[column, row], color=colour, ls=dash, lw=1.6)
+                axes.plot(times, np.asarray(fit)[number, row], color=colour, ls=dash, lw=1.6)
             if not row:
-                axes.set_title(device, fontsize="medium")
+                axes.set_title(devices[number], fontsize="medium")
         grid[row, 0].set_ylabel(signal)
     for axes in grid[-1]:
         axes.set_xlabel("hours")
