@@ -7,10 +7,10 @@
 # ---
 
 # %% [markdown]
-# # A learned right-hand side beats a mechanism, as long as posteriors are bad
+# # What a bound says about a posterior, and what about a model
 #
-# With the published mean-field posterior a black box explains new wells better than the mechanism does. With posteriors that are refined by a few steps
-# of Fisher scoring, for the same models and the same bound, the order turns round.
+# With the published mean-field posterior a bound for new wells rests on one draw of a hundred, and a black box beats the mechanism. Refined by a few steps of Fisher scoring, the same
+# trained models gain, and the order depends on what wells share: if each well may have parameters of its own, the mechanism explains it best.
 
 # %% [markdown]
 # **Question.** Roeder, Grant, Phillips, Dalchau and Meeds (2019) infer parameters of three levels (experiment, components of a device, well) of bacterial biosensors by amortised
@@ -20,7 +20,7 @@
 # clipped draws, a rate that never decays, a gradient clip without effect). Then the same trained models with *refined* posteriors: Fisher scoring from where the encoder points, with forward derivatives through
 # the differential equation, gives each well a Gaussian with full covariance. And the mechanism with one draw of the shared parameters for all wells, all levels fitted at once.
 #
-# **What to look for.** Equal settings beside the measured points of the public code (first figure); what refinement does (second); a device predicted without being seen (sixth).
+# **What to look for.** Equal settings beside the measured points of the public code (first figure); what refinement does, and at what price (second); a device predicted without being seen (sixth).
 #
 # **Data.** By default a synthetic experiment made by the mechanism. With `data = "vi-hds"` the 312 wells of Roeder et al., devices of Grant et al. 2016 (doi:10.15252/msb.20156590), copyright
 # Microsoft, MIT licence; `python -m ssagrad data vi-hds` brings them. A patent, US 11,030,275, claims learned right-hand sides in such autoencoders.
@@ -47,7 +47,7 @@ sizes = {"wells_per_device": 8, "num_times": 44}  # of the synthetic experiment
 num_seeds = 1  # trainings of each model
 epochs = {"white box": 60, "black box": 40}
 batch = 9  # wells of a step
-draws = {"train": 10, "evaluate": 100}  # K
+draws = {"train": 10, "evaluate": 100, "more": 200}  # K; with "more" the published evaluation takes the time of a refined one
 folds = [1]  # of four: training sets of the shared mechanism; the first for everything else
 more_folds = []  # published bound in these, one seed
 zero_shot = ["R33-S34"]  # devices that are left out
@@ -74,9 +74,10 @@ report = publish.Report("70_hierarchical_inference", profile=profile, seed=seed,
 {"wells": wells.num_wells, "by device": dict(zip(wells.device_names, np.bincount(wells.devices).tolist(), strict=True)), "new": new.num_wells}
 
 # %% [markdown]
-# ## The published bound, at equal settings
+# ## The published bound, at the published settings
 #
 # 60 epochs, batches of 36, K = 20 in training and 100 in evaluation (paper profile). $L = \frac1N\sum_i \log \frac1K \sum_k p(y_i, u_{ik})/q(u_{ik}\mid y_i)$, all three levels drawn for each well.
+# Ours are doubly reparameterised gradients, cut where they are longer than 100, and Heun steps; the measured runs of the public code had plain gradients and midpoint steps.
 
 # %%
 systems = {"white box": (white, (0.01, 0.002, 0.0002), (250, 1000)), "black box": (black, (0.005, 0.001), (250,))}
@@ -92,7 +93,7 @@ curves = {name: {epoch: [run.history[epoch][0].bound for key, run in own.items()
 speeds = {name: min((run.history[10][1] - run.history[0][1]) / 10 for key, run in runs.items() if key[0] == name) for name in systems}
 measured = {"white box": {0: -3977, 10: 407, 20: 506, 30: 618, 40: 682, 50: 713, 60: 729}, "black box": {0: -240, 10: 660, 20: 938, 30: 1016, 40: 918, 50: 1087, 60: 1120}} if data else {}
 report.figure(pictures.bound_curves(curves, measured), "bounds",
-    caption="The published bound for wells that were not trained on: medians and ranges over seeds; crosses: one run of the public code each, with its two worst defects repaired.",
+    caption="The published bound for wells that were not trained on: medians and ranges over seeds; crosses: one run of the public code each, its worst defects repaired.",
     alt="Two rising curves over epochs with crosses near them; the black box ends above the white box.")  # fmt: skip
 
 # %% [markdown]
@@ -110,15 +111,17 @@ modes = {number: hierarchy.joint_mode(mechanism, weights, blank, splits[number][
 learning = hierarchy.Schedule(epochs=encoder_epochs, objective="shared", draws=5, refinement=6, rates=(0.003, 0.001), milestones=(encoder_epochs * 2 // 3,), pace=(1, 0, 0), sees="everything")
 learned = {number: hierarchy.train(keys[5], mechanism, splits[number][0], schedule=learning, start=(mode.posterior, weights), progress=f"encoder, fold {number}")
     for number, mode in modes.items()}  # fmt: skip
+untrained = hierarchy.train(keys[2], white, training, schedule=hierarchy.Schedule(epochs=0, batch=batch))
+longer = {key: score(systems[key[0]][0], run.posterior, run.weights, splits[key[1]][1], draws=draws["more"]) for key, run in runs.items()}
 joint = {number: score(mechanism, one.posterior, weights, splits[number][1], steps=refinement, num_wells=splits[number][0].num_wells) for number, one in learned.items()}
 last = {key: run.history[epochs[key[0]]][0] for key, run in runs.items()}
-variants = {"white box, published": [last[key] for key in own if key[0] == "white box"], "white box, refined": [refined[key] for key in own if key[0] == "white box"],
-    "white box, shared, noise of each well": list(joint.values()),
-    "black box, published": [last[key] for key in own if key[0] == "black box"], "black box, refined": [refined[key] for key in own if key[0] == "black box"]}  # fmt: skip
-report.figure(pictures.ablation({name: [one.bound for one in found] for name, found in variants.items()}, {name: [one.effective.mean() for one in found] for name, found in variants.items()},
-    draws=draws["evaluate"]), "posteriors",
-    caption="Bounds (left) and effective sample sizes (right) of the same trained models with published and with refined posteriors; each point a seed, or a fold for the shared mechanism. Dashed: ten of a hundred.",
-    alt="Rows of points for five variants; refinement moves bounds and effective sample sizes to the right.")  # fmt: skip
+variants = {f"{name}, {kind}": [found[key] for key in own if key[0] == name] for name in systems
+    for kind, found in (("published", last), (f"published, {draws['more']} draws", longer), ("refined", refined))}  # fmt: skip
+variants |= {"white box, untrained, refined": [score(white, *untrained[:2], new, steps=refinement)], "white box, shared, refined": [joint[folds[0]]]}
+effective = {name: [one.effective.mean() if one.draws == draws["evaluate"] else np.nan for one in found] for name, found in variants.items()}
+report.figure(pictures.ablation({name: [one.bound for one in found] for name, found in variants.items()}, effective, draws=draws["evaluate"]), "posteriors",
+    caption="Bounds (left) and effective sample sizes (right) of new wells, fold 1; each point a seed. Shared: given what is shared. Dashed: ten of a hundred.",
+    alt="Rows of points for eight variants; refinement moves bounds and effective sample sizes to the right.")  # fmt: skip
 
 # %% [markdown]
 # ## Fits of new wells
@@ -150,7 +153,7 @@ report.figure(pictures.binding_sites(strengths, truth=true_sites), "binding_site
 # %% [markdown]
 # ## A device that was never seen
 #
-# The mechanism is fitted without a device whose two sites occur in others; its wells are predicted from sites and doses alone, with local parameters of other wells. Unlike the published prediction, no
+# The shared mechanism is fitted without a device whose two sites occur in others; its wells are predicted from sites and doses alone, with local parameters of other wells. Unlike the published prediction, no
 # encoder sees them. The same with the sites of another device says what the right ones are worth.
 
 # %%
@@ -161,7 +164,7 @@ report.figure(pictures.dose_responses({device: found.panels() for device, found 
 # %% [markdown]
 # ## One well by Markov chains
 #
-# NUTS for the eight local latents of a new well, with what is shared at its mean: the truth that its refined posterior stands for.
+# NUTS for the eight local latents of a new well, with what is shared at its mean, beside its refined posterior.
 
 # %%
 beside = study.one_well(keys[7], mechanism, weights, learned[folds[0]].posterior, new, steps=refinement, **chain)
@@ -174,35 +177,35 @@ report.figure(pictures.side_by_side(beside.names, {"NUTS": beside.by_chain, "ref
 # %%
 claim, ours = partial(report.claim, source="this project", kind="beyond"), {"source": "Roeder et al. 2019", "kind": "paper" if data else "our reading"}
 bounds = {name: np.array([one.bound for one in found]) for name, found in variants.items()}
-size = {name: float(np.mean([one.effective.mean() for one in found])) for name, found in variants.items()}
-gains = {name: np.array([refined[key].bound - last[key].bound for key in runs if key[0] == name]) for name in systems}
-leads = np.array([last["black box", *key[1:]].bound - last["white box", *key[1:]].bound for key in runs if key[0] == "black box"])
-error = lambda values: float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-nats = lambda id, says, values, criterion, holds, **more: claim(f"hierarchy.{id}", **{"says": says, "measured": float(np.mean(values)), "standard_error": error(values), "unit": "nats",
-    "criterion": criterion, "holds": bool(holds), **more})  # fmt: skip
+gains = {name: np.array([refined[key].bound - longer[key].bound for key in runs if key[0] == name]) for name in systems}
+pairs = [(key, ("white box", *key[1:])) for key in runs if key[0] == "black box"]
+leads, turned = (np.array([sign * (found[b].bound - found[w].bound) for b, w in pairs]) for sign, found in ((1, last), (-1, refined)))
+nats = lambda id, says, values, criterion, holds, **more: claim(f"hierarchy.{id}", **{"says": says, "criterion": criterion, "holds": bool(holds),
+    "measured": f"{np.mean(values):.0f} nats on average, {np.min(values):.0f} at least, of {len(values)}", **more})  # fmt: skip
 for name, least in {"white box": 680, "black box": 1000}.items() if data else ():
-    nats(f"target-{name.replace(' ', '-')}", f"{name}: at equal settings, the bound of the repaired public code.", bounds[f"{name}, published"], f"at least {least}", bounds[f"{name}, published"].mean() >= least)
-    nats(f"refined-{name.replace(' ', '-')}", f"{name}: refined posteriors raise the published bound of the same model.", gains[name], "by 50 in every seed and fold", gains[name].min() >= 50)
+    nats(f"target-{name.replace(' ', '-')}", f"{name}: at the published settings, the bound of the repaired public code.", bounds[f"{name}, published"], f"{least} on average", bounds[f"{name}, published"].mean() >= least)
+    nats(f"refined-{name.replace(' ', '-')}", f"{name}: refined posteriors raise the published bound more than ten times the draws do.", gains[name], "by 50 in every seed and fold", gains[name].min() >= 50)
 if data:
     nats("black-beats-white", "Published bound: the black box explains new wells better than the mechanism.", leads, "in every seed and fold", leads.min() > 0, **ours)
-    turned = bounds["white box, refined"] - bounds["black box, refined"]
-    nats("order-turns", "With refined posteriors the mechanism explains new wells better than the same black box.", turned, "in every seed", turned.min() > 0)
-for name in ("black box, refined", "white box, refined", "white box, shared, noise of each well") if data else ("white box, shared, noise of each well",):
-    claim(f"hierarchy.effective-{name.replace(',', '').replace(' ', '-')}", says=f"{name}: effective draws of 100 behind the bound.", measured=size[name], criterion="at least 10", holds=size[name] >= 10)
+    nats("order-turns", "If each well may have parameters of its own: refined, the mechanism explains it better than the same black box.", turned, "in every seed and fold", turned.min() > 0)
+for name in ("black box, refined", "white box, refined", "white box, shared, refined") if data else ("white box, shared, refined",):
+    claim(f"hierarchy.effective-{name.replace(',', '').replace(' ', '-')}", says=f"{name}: effective draws of 100 behind the bound.", measured=float(np.mean(effective[name])), criterion="at least 10", holds=bool(np.mean(effective[name]) >= 10))
 if made:
     inside = float(np.mean([np.abs((mean - truth) / sd) < 2 for mean, sd in shared.values()]))
     claim("hierarchy.recovery", says="Shared parameters lie within two standard deviations of the truth.", measured=inside, criterion="at least 85 percent of them", holds=inside >= 0.85)
 found_orders = study.orders(strengths)
 report.claim("hierarchy.sites", says="The order of ribosome binding sites is the same in every fold.", measured="; ".join(f"{name}: {' or '.join(sorted(found))}" for name, found in found_orders.items()),
-    criterion="one order each", holds=all(len(found) == 1 for found in found_orders.values()), **ours)  # fmt: skip
-report.claim("hierarchy.zero-shot", says="A device that was left out, its series seen by inference: its own sites explain it better than those of any other device.",
+    criterion="one order each", holds=all(len(found) == 1 for found in found_orders.values()), **ours | {"kind": "our reading"})  # fmt: skip
+claim("hierarchy.zero-shot", says="A device that was left out, its series seen by inference: its own sites explain it better than those of any other device.",
     measured="; ".join(f"{device}: bound {one.bound:.0f}, others {min(one.other_bounds.values()):.0f} to {max(one.other_bounds.values()):.0f}" for device, one in left_out.items()),
-    criterion="higher bound, each device", holds=all(one.bound > max(one.other_bounds.values()) for one in left_out.values()), **ours)  # fmt: skip
+    criterion="higher bound, each device", holds=all(one.bound > max(one.other_bounds.values()) for one in left_out.values()))  # fmt: skip
 claim("hierarchy.zero-shot-unseen", says="Its series not seen: last readings are predicted from its own sites better than from those of any other device.",
     measured="; ".join(f"{device}: error {one.error:.3f}, others {min(one.others.values()):.3f} to {max(one.others.values()):.3f}" for device, one in left_out.items()),
     criterion="lower error, each device", holds=all(one.error < min(one.others.values()) for one in left_out.values()))  # fmt: skip
-report.claim("hierarchy.cheaper-than-chains", says="A new well costs at least 50 times less than a Markov chain, with the same means to one standard deviation.",
-    measured=f"{beside.chain.seconds / beside.seconds:.0f} times; largest deviation {beside.deviation:.2f} standard deviations", criterion="both", holds=beside.chain.seconds > 50 * beside.seconds and beside.deviation < 1, **ours)  # fmt: skip
+report.claim("hierarchy.cheaper-than-chains", says="A new well costs at least 50 times less than a Markov chain (compiled anew), with the same means to one standard deviation.",
+    measured=f"largest deviation {beside.deviation:.2f} standard deviations; R̂ {beside.chain.r_hat:.2f}", criterion="all, and R̂ below 1.05", **ours | {"kind": "our reading"},
+    holds=beside.chain.seconds > 50 * beside.seconds and beside.deviation < 1 and (beside.chain.r_hat < 1.05 or made is not None))  # fmt: skip
+report.value("times-cheaper-than-a-chain", beside.chain.seconds / beside.seconds, unit="times")
 for name in systems:
     report.value(f"seconds-per-epoch-{name.replace(' ', '-')}", speeds[name], unit="s of processor time")
 report.numbers()
@@ -213,8 +216,10 @@ report.verdict()
 # %% [markdown]
 # ## Limits
 #
-# The published bound charges every well for all shared parameters and lets each have its own: it is a bound on wells that have nothing in common, for either model. The shared mechanism's bound counts differently (one
-# draw for all wells, divergence spread over them, noise of its own for each well) and is no successor of the other numbers. The black box is not trained with refined posteriors: where we tried it, at equal
-# time, it ended lower, per well and with shared draws; so the two models are compared as the published objective trains them. The mechanism is misspecified (noise of 3 to 8 percent where the reader's is below 1), so its posterior standard deviations are too small: folds differ by more than their bars.
-# Absolute strengths of binding sites rest on their prior. The white box's refined posteriors of all 31 latents are not Gaussian: one or two effective draws. Seven wells touch the reader's limit; they are taken as they are. A device whose series is not seen is predicted
-# in kind rather than in numbers: the sites of R33-S34 drive its fluorescence beyond anything the others show.
+# The published bound charges every well for all shared parameters and lets each have its own: it is a bound on wells that have nothing in common, for either model. Refined, the mechanism is then fitted to each
+# well with 31 parameters, and hardly needs its training (the row *untrained*); the black box has 12 latents behind networks that were trained for 60 epochs and would gain from more. With parameters that are really
+# shared the mechanism is no better than the black box. That row counts differently (one draw for all wells, the divergence of training wells spread over them, noise of each well), and its effective draws are those of
+# local latents given what is shared: neither is a successor of the other numbers. Refinement takes about ten times the time of the published evaluation, hence the row with ten times the draws.
+# The mechanism is misspecified (noise of 3 to 8 percent where the reader's is below 1), so its posterior standard deviations are too small: folds, which share two thirds of their wells, differ by more than their bars.
+# Absolute strengths of binding sites rest on their prior, and nothing here is compared with strengths measured otherwise. The published model was not trained without a device; what is left out here is left out of the
+# shared mechanism. Its forecasts miss the bell-shaped YFP response of R33-S34 to C12 and its silent CFP. Readings at the reader's limit are taken as they are.

@@ -12,7 +12,7 @@ import numpy as np
 from ssagrad.hierarchy import shared
 from ssagrad.hierarchy.bound import bound, effective_sample_size, refined_posterior
 from ssagrad.hierarchy.likelihood import Wells, log_likelihood, predict, wells_of
-from ssagrad.hierarchy.plate_reader import Experiment
+from ssagrad.hierarchy.plate_reader import Experiment, require_finite
 from ssagrad.hierarchy.system import System
 
 _LANES = 2400  # draws in memory at once
@@ -65,7 +65,11 @@ def evaluate(
         steps: of Fisher scoring, 0: the posterior as the encoder gives it.
         num_wells: over how many wells the divergence of what is shared is spread (those it was learned from); None: it is left out. For a
             `SharedPosterior`.
+
+    Raises:
+        ValueError: signals that are not finite.
     """
+    require_finite(experiment)
     each = draws * (shared_draws if isinstance(posterior, shared.SharedPosterior) else 1)
     size = max(1, min(experiment.num_wells, _LANES // each))
     wells, found = wells_of(experiment), []

@@ -27,6 +27,7 @@ from ssagrad.hierarchy.system import System
 
 _WELLS = 40  # differentiated at once
 _FIRST_STEPS = 12  # of the local latents alone, before the first joint step
+_INSIDE = 0.02  # prior standard deviations
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
 
 
@@ -77,12 +78,22 @@ def joint_mode(
             damping = damping * 5
             if damping > _MOST_DAMPING:
                 break
+    x, found = _off_the_edge(x, location, scale, found, maps, lambda x: _evaluate(system, times, weights, wells, maps @ x, z))
     precision = _step(found, maps, (x - location) / scale**2, 1 / scale**2, 0.0)[2]
     factor = _covariance_root(precision, scale)
     sd = np.diag(factor)
     lower = np.asarray(np.tril(factor, -1) / sd[:, None], np.float32)
     parts = (jnp.asarray(x, jnp.float32), jnp.asarray(np.log(sd), jnp.float32), jnp.asarray(lower))
     return Mode(eqx.tree_at(lambda q: (q.mean, q.log_sd, q.lower), posterior, parts), z, np.array(values))
+
+
+def _off_the_edge(x, location, scale, found, maps, evaluate):
+    """Shared numbers at a guard, from where on the model no longer depends on them, a little inside, with the information there."""
+    own = lambda found: np.diagonal(_step(found, maps, 0 * x, 1 / scale**2, 0.0)[2]) - 1 / scale**2
+    inside = x + _INSIDE * scale * np.sign(location - x)
+    at_edge = own(found) < 0.01 * own(evaluate(inside)) - 1e-3 / scale**2
+    moved = np.where(at_edge, inside, x)
+    return (moved, evaluate(moved)) if at_edge.any() else (x, found)
 
 
 def _covariance_root(precision: np.ndarray, scale: np.ndarray) -> np.ndarray:

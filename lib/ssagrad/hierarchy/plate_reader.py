@@ -6,9 +6,10 @@ The data are not part of this project: `python -m ssagrad data vi-hds` brings th
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +83,16 @@ def read_experiment(folder: str | os.PathLike, *, files: Sequence[str] = FILES) 
     return Experiment(times.astype(np.float32), scaled, treated, device, component_vectors(device), scales.astype(np.float32))
 
 
+def require_finite(experiment: Experiment) -> None:
+    """Nothing where all signals are finite.
+
+    Raises:
+        ValueError: some are not.
+    """
+    if not np.isfinite(experiment.signals).all():
+        raise ValueError("expected finite signals, received some that are not; leave those wells out")
+
+
 def fold(num_wells: int, *, seed: int, number: int, of: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Training and validation wells of one fold (1, 2, …) of a cross-validation: a permutation by the seed, cut into `of` parts.
 
@@ -119,26 +130,39 @@ def _read_plate(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             f"expected the plate-reader file {os.path.basename(path)} in {os.path.dirname(path) or 'the working folder'}, received none; "
             "`python -m ssagrad data vi-hds` brings the files (with --from FOLDER: from a copy that you have)"
         )
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
     name = os.path.basename(path)
-    if len(rows) < 3 or len({len(row) for row in rows[:2]}) > 1:
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(_filled_rows(file))
+    if len(rows) < 3 or len({len(row) for _, row in rows[:2]}) > 1:
         raise ValueError(f"{name}: expected a header, a row of times and rows of wells of one length, received {len(rows)} rows; is the file cut short?")
-    signal = np.array([_signal_of(header) for header in rows[0]])
+    (_, head), (times_line, times) = rows[:2]
+    signal = np.array([_signal_of(header) for header in head])
     columns = [np.flatnonzero(signal == column) for column in _COLUMNS]
     if len({len(found) for found in columns}) > 1 or not len(columns[0]):
         raise ValueError(f"{name}: expected as many readings of each of {_COLUMNS}, received {[len(found) for found in columns]}")
     used, treatments, devices = [], [], []
-    for row in rows[2:]:
-        treatment = _treatments(row[4], name) if row[0] in DEVICES else None
+    for line, row in rows[2:]:
+        where = f"{name}, line {line}"
+        if len(row) != len(head):
+            raise ValueError(f"{where}: expected {len(head)} cells, as in the header, received {len(row)}; is the file cut short?")
+        where = f"{where}, well {row[3]}{row[2]}"
+        treatment = _treatments(row[4], where) if row[0] in DEVICES else None
         if treatment is not None:
-            used.append([[float(row[i]) for i in found] for found in columns])
+            used.append([[_reading(row[i], f"{where}, {column}") for i in found] for column, found in zip(_COLUMNS, columns, strict=True)])
             treatments.append(treatment)
             devices.append(DEVICES.index(row[0]))
     if not used:
         raise ValueError(f"{name}: expected wells of the devices {DEVICES} with C6 or C12 alone, received none")
-    times = np.array([float(rows[1][i]) for i in columns[0]])
-    return times, np.array(used), np.array(treatments), np.array(devices)
+    hours = [_reading(times[i], f"{name}, line {times_line}, times of {_COLUMNS[0]}") for i in columns[0]]
+    return np.array(hours), np.array(used), np.array(treatments), np.array(devices)
+
+
+def _filled_rows(file) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and cells of the rows that are not blank."""
+    reader = csv.reader(file)
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            yield reader.line_num, row
 
 
 def _signal_of(header: str) -> str:
@@ -147,15 +171,33 @@ def _signal_of(header: str) -> str:
     return match.group(1) if match else header.split(".")[0].strip()
 
 
-def _treatments(text: str, name: str) -> list[float] | None:
+def _number(text: str) -> float:
+    """The number that a text stands for; NaN where it stands for none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _reading(text: str, where: str) -> float:
+    """A finite number from a cell; `where` says which cell that is."""
+    if not math.isfinite(value := _number(text)):
+        cause = "did the reader write OVER beyond its range, or nothing where it did not read? Leave that well out"
+        raise ValueError(f"{where}: expected a finite number, received {text!r}; {cause}")
+    return value
+
+
+def _treatments(text: str, where: str) -> list[float] | None:
     """Concentrations of C6 and C12 from a text such as `C6=25000;C12=0`; None where anything else was added."""
-    found = dict.fromkeys(_TREATMENTS, 0.0)
+    found, others = dict.fromkeys(_TREATMENTS, 0.0), False
     for part in filter(None, (part.strip() for part in text.split(";"))):
-        match = re.fullmatch(r"([^=]+)=([-+.\deE]+)", part)
-        if match is None:
-            raise ValueError(f"{name}: expected treatments such as C6=25000, received {part!r}")
-        if match.group(1) in found:
-            found[match.group(1)] = float(match.group(2))
-        elif float(match.group(2)) != 0:
-            return None
-    return list(found.values())
+        name, _, amount = (piece.strip() for piece in part.partition("="))
+        value = _number(amount)
+        if not name or not math.isfinite(value) or value < 0:
+            cause = "is it a misprint, or a logarithm of a concentration?"
+            raise ValueError(f"{where}: expected treatments such as C6=25000, with finite concentrations >= 0, received {part!r}; {cause}")
+        if name in found:
+            found[name] = value
+        else:
+            others = others or value != 0
+    return None if others else list(found.values())

@@ -50,8 +50,9 @@ class Gaussian(NamedTuple):
         """log q(u) of u [P, B, K], summed over latents: [B, K]."""
         num_global, above = self.shared.shape[0], self.coupling.shape[1]
         off = u - self.mean[:, :, None]
-        shape = off[:num_global].shape
-        top = jax.scipy.linalg.solve_triangular(self.shared, off[:num_global].reshape(num_global, -1), lower=True).reshape(shape)
+        top = off[:num_global]
+        if num_global:
+            top = jax.scipy.linalg.solve_triangular(self.shared, top.reshape(num_global, -1), lower=True).reshape(top.shape)
         noise = jnp.concatenate([top, off[num_global:above] / self.group_sd[:, :, None]])
         rest = off[above:] - jnp.einsum("ijb,jbk->ibk", self.coupling, noise)
         local = []

@@ -46,7 +46,7 @@ def refine(system: System, weights: Any, above: jax.Array, start: jax.Array, wel
         found, score, information = log_posterior_and_information(system, weights, above, here, wells, times)
         better = found > value
         damping = jnp.where(better, damping * 0.2, damping * 5)
-        best, value, slope = jnp.where(better[None], here, best), jnp.maximum(found, value), jnp.where(better[None], score, slope)
+        best, value, slope = jnp.where(better[None], here, best), jnp.where(better, found, value), jnp.where(better[None], score, slope)
         root = jnp.where(better[None, None], information, root)
         damped = root * (1 + damping[None, None] * np.eye(num_local, dtype=np.float32)[:, :, None, None])
         factor = cholesky(damped)

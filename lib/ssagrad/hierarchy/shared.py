@@ -42,6 +42,9 @@ class SharedPosterior(eqx.Module):
     def __init__(self, key, levels: Levels, masks: np.ndarray, num_signals: int, num_times: int, *, family: str = "full", sees: str = "everything"):
         if family not in FAMILIES:
             raise ValueError(f"expected a family of posteriors among {FAMILIES}, received {family!r}")
+        if not sum(levels.counts[:2]):
+            words = f"received {levels.counts[2]} local ones and no other: wells share nothing; use the objective 'per well' (`Posterior`)"
+            raise ValueError(f"expected global or group latents, {words}")
         one, two = jax.random.split(key)
         self.levels, self.masks = levels, tuple(map(tuple, np.asarray(masks, bool).tolist()))
         self.encoder = Encoder(one, num_signals, num_times, sees=sees)

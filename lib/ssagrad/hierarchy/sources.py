@@ -24,6 +24,9 @@ CHECKSUMS = {
     "proc141023.csv": "a5bf53b54bc0d894fd94f4a251a558a7c0d5398f020508d9551dafffc0ad81a5",
     "proc141028.csv": "2888ca87df776851d0a98e92a56d78be621c88681e24d826017bab10491d13aa",
 }
+LICENCE = "LICENSE.txt"  # of the data; stays with the files
+LICENCE_ORIGIN = "https://raw.githubusercontent.com/microsoft/vi-hds/007b40a/LICENSE"
+LICENCE_CHECKSUM = "9906940f61b1f0b533fa7d99baf55178b2808fbe113ea51dfbfad8572ccd5f2b"
 BRING = "python -m ssagrad data vi-hds"
 
 
@@ -70,7 +73,8 @@ def unverified(place: str | os.PathLike, checksums: Mapping[str, str] = CHECKSUM
 def bring(*, source: str | None = None, to: str | None = None, checksums: Mapping[str, str] = CHECKSUMS) -> str:
     """Brings the files: from a folder, or (with pooch) from the public repository; verifies each and writes it whole or not at all.
 
-    A new parent folder inside the project gets a `.gitignore`, so that data are never committed.
+    The licence of the data comes with them: LICENSE.txt of the source folder where it has one, or that of the public repository; a copy at another
+    address is taken without. A new parent folder inside the project gets a `.gitignore`, so that data are never committed.
 
     Args:
         source: a folder or an address that holds the files; None: the public repository. to: where they go; None: where `folder` looks.
@@ -82,30 +86,34 @@ def bring(*, source: str | None = None, to: str | None = None, checksums: Mappin
         DataError: files that are missing at the source or differ. ImportError: pooch is needed and missing.
     """
     to = folder() if to is None else os.fspath(to)
-    if source is not None and not source.startswith(("http://", "https://")):
-        wrong = unverified(source, checksums)
-        if wrong:
-            raise DataError(f"expected {list(checksums)} in {source}, received {'; '.join(f'{file}: {what}' for file, what in wrong.items())}")
+    local = source is not None and not source.startswith(("http://", "https://"))
+    if local and (wrong := unverified(source, checksums)):
+        raise DataError(f"expected {list(checksums)} in {source}, received {'; '.join(f'{file}: {what}' for file, what in wrong.items())}")
     os.makedirs(to, exist_ok=True)
     _ignore_in_git(os.path.dirname(os.path.abspath(to)))
-    for name in checksums:
-        if source is not None and not source.startswith(("http://", "https://")):
+    if local:
+        licence = [LICENCE] if os.path.exists(os.path.join(source, LICENCE)) else []
+        for name in [*licence, *checksums]:
             with open(os.path.join(source, name), "rb") as file:
                 _write_whole(os.path.join(to, name), file.read())
-        else:
-            _download(name, to, source or ORIGIN, checksums[name])
+        return to
+    if source is None:
+        _download(LICENCE_ORIGIN, to, LICENCE, LICENCE_CHECKSUM)
+    for name, checksum in checksums.items():
+        _download((source or ORIGIN).rstrip("/") + "/" + name, to, name, checksum)
     return to
 
 
-def _download(name: str, to: str, origin: str, checksum: str) -> None:
+def _download(address: str, to: str, name: str, checksum: str) -> None:
     try:
         import pooch
     except ImportError as error:
         raise ImportError("downloads need pooch: pip install 'ssagrad[hierarchy]'; or name a folder with the files: --from FOLDER") from error
     try:
-        pooch.retrieve(origin.rstrip("/") + "/" + name, known_hash=f"sha256:{checksum}", fname=name, path=to, progressbar=False)
+        pooch.retrieve(address, known_hash=f"sha256:{checksum}", fname=name, path=to, progressbar=False)
     except Exception as error:
-        raise DataError(f"expected {name} at {origin}, received {error}; without a connection, copy the files and use `{BRING} --from FOLDER`") from error
+        advice = f"without a connection, copy the files and use `{BRING} --from FOLDER`"
+        raise DataError(f"expected {name} at {address}, received {error}; {advice}") from error
 
 
 def _write_whole(path: str, data: bytes) -> None:

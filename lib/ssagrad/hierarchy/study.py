@@ -54,7 +54,7 @@ class LeftOut(NamedTuple):
     """A device that training did not see.
 
     wells: its wells. found: their forecast. error: root mean square error of the last YFP and CFP readings. others: the same with the sites of
-    each other device. bound, other_bounds: mean bounds of its wells as published, where inference sees their series and only sites are new, with its
+    each other device. bound, other_bounds: mean bounds of its wells where inference sees their series and only sites are new, with its
     own sites and with those of each other device. seconds: processor time of fitting the rest.
     """
 
