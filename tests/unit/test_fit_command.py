@@ -126,7 +126,8 @@ def test_files_are_refused_before_the_work(tmp_path, capsys, model, counts, opti
 def test_ctrl_c_keeps_report_and_checkpoint_and_resume_goes_on(toy):
     """Interrupted in the middle: the older report is as it was, and the same call with resume takes the checkpoint."""
     root, output, before = toy
-    script = f"from pathlib import Path\nfrom ssagrad.pipeline.template import run_template\nrun_template(Path({str(root)!r}), '90_toy', "
+    script = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell's background jobs start without
+    script += f"from pathlib import Path\nfrom ssagrad.pipeline.template import run_template\nrun_template(Path({str(root)!r}), '90_toy', "
     script += f"{{'doing': 'sleep', 'seed': 2}}, {str(output)!r})"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: (list(output.glob(".run-*/figures/*.png"))), process)
