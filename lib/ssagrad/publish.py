@@ -216,6 +216,7 @@ def versions():
 
 def write_bytes(path, data):
     """Write a file whole or not at all."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_bytes(data)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 
 from ssagrad.hierarchy.plate_reader import FILES
-from ssagrad.publish import project_root
+from ssagrad.publish import project_root, write_bytes
 
 VARIABLE = "SSAGRAD_DATA"
 NAME = "vi-hds"
@@ -95,7 +95,7 @@ def bring(*, source: str | None = None, to: str | None = None, checksums: Mappin
         licence = [LICENCE] if os.path.exists(os.path.join(source, LICENCE)) else []
         for name in [*licence, *checksums]:
             with open(os.path.join(source, name), "rb") as file:
-                _write_whole(os.path.join(to, name), file.read())
+                write_bytes(os.path.join(to, name), file.read())
         return to
     if source is None:
         _download(LICENCE_ORIGIN, to, LICENCE, LICENCE_CHECKSUM)
@@ -116,18 +116,11 @@ def _download(address: str, to: str, name: str, checksum: str) -> None:
         raise DataError(f"expected {name} at {address}, received {error}; {advice}") from error
 
 
-def _write_whole(path: str, data: bytes) -> None:
-    temporary = f"{path}.{os.getpid()}.part"
-    with open(temporary, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
-
-
 def _ignore_in_git(parent: str) -> None:
     root = project_root()
     ignore = os.path.join(parent, ".gitignore")
     if root is not None and os.path.dirname(parent) == str(root) and os.path.basename(parent) == "data" and not os.path.exists(ignore):
-        _write_whole(ignore, b"# data are brought by `python -m ssagrad data`, and belong to nobody's commit\n*\n")
+        write_bytes(ignore, b"# data are brought by `python -m ssagrad data`, and belong to nobody's commit\n*\n")
 
 
 assert set(CHECKSUMS) == set(FILES)

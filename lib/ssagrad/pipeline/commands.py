@@ -202,8 +202,8 @@ def check(root):
 def sync(root):
     """Make the .ipynb twins and the overview pages anew; returns the twins that changed and those without a verdict.
 
-    The verdict cell's output comes from the last quick run if that is fresh, else from the twin as it was if the cell
-    is the same, else there is none and a quick run is due.
+    The verdict cell's output comes from the last quick run if that is fresh, else from the twin as it was if the code is
+    the same, else there is none and a quick run is due.
     """
     written, without = [], []
     for job in plan(root, profile="quick"):

@@ -43,8 +43,8 @@ class Source(NamedTuple):
 
 
 def is_parameters(cell):
-    """Whether a cell carries the tag `parameters`."""
-    return "parameters" in cell.metadata.get("tags", [])
+    """Whether a cell carries the tag `parameters`, or the one of papermill's values for these."""
+    return not {"parameters", "injected-parameters"}.isdisjoint(cell.metadata.get("tags", []))
 
 
 def is_verdict(cell):
@@ -158,14 +158,14 @@ def make_twin(source, verdict_outputs=()):
 
 
 def stored_verdict(path, source):
-    """The stored output tables of the verdict cell of an .ipynb; none if the cell is another one or was never run."""
-    cells = [cell for cell in source.notebook.cells if is_verdict(cell)]
-    if not path.is_file() or not cells:
+    """The stored output tables of the verdict cell of an .ipynb; none if its code is another one or it was never run."""
+    if not path.is_file():
         return []
-    for cell in nbformat.read(path, as_version=4).cells:
-        if is_verdict(cell) and cell.source == cells[-1].source:
-            return [{**output, "metadata": {}} for output in cell.outputs if output.output_type == "execute_result"]
-    return []
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code" and not is_parameters(cell)]
+    if [cell.source for cell in cells] != source.code_cells:
+        return []
+    outputs = [output for cell in cells if is_verdict(cell) for output in cell.outputs]
+    return [{**output, "metadata": {}} for output in outputs if output.output_type == "execute_result"]
 
 
 def twin_text(notebook):
