@@ -38,17 +38,20 @@ def parser():
     run.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="assignments",
                      help="other values of parameters; results go to figures/custom and reports/custom")  # fmt: skip
     run.add_argument("--resume", action="store_true", help="leave out what is fresh")
+    run.add_argument("--executor", choices=("serial", "processes", "dask"), default="serial", help="run several at once (default: one by one)")
+    run.add_argument("--workers", type=int, default=2, metavar="N", help="processes of this machine (default: 2)")
+    run.add_argument("--address", default=None, metavar="TCP", help="of a dask scheduler whose workers see this folder (default: workers here)")
     commands.add_parser("check", help="say what is stale and how to renew it; exit status 1 if anything is")
     commands.add_parser("sync", help="make the .ipynb twins of notebooks/*.py", description=SYNC, formatter_class=formatter)
     fitting = commands.add_parser("fit", help="fit your own model to your own data", description=FIT, epilog=FIT_EXAMPLES, formatter_class=formatter)
     fitting.add_argument("model", nargs="?", default="", help="SBML or text; left out with the data: an example")
     fitting.add_argument("data", nargs="?", default="", help="CSV")
-    fitting.add_argument("--free", default="", metavar="K1,K2", help="parameters to fit (default: all rate constants)")
+    fitting.add_argument("--free", default="", metavar="K1,K2", help="parameters to fit (default: all that laws read)")
     fitting.add_argument("--estimator", default="auto", help="auto (default), exact, dynkin_controls, score_function, ...")
     fitting.add_argument("--noise", type=float, default=0.0, help="standard deviation of a measurement, in molecules, of single paths")
     fitting.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
     fitting.add_argument("--starts", type=int, default=4, help="first guesses (default: 4)")
-    fitting.add_argument("--paths", type=int, default=256, help="simulated in each step and condition (default: 256)")
+    fitting.add_argument("--paths", type=int, default=256, help="simulated in each step and condition (64 or more, default: 256)")
     fitting.add_argument("--output", default="", metavar="FOLDER", help="where the report goes (default: beside you, MODEL_fit)")
     fitting.add_argument("--resume", action="store_true", help="go on from the checkpoint in that folder")
     data = commands.add_parser("data", help="bring the files of an experiment, verified by checksum")
@@ -62,9 +65,8 @@ def run(root, options):
     """Run notebooks and say where the results are."""
     from ssagrad.pipeline import commands
 
-    folders = commands.run(
-        root, profile=options.profile, only=options.only, assignments=options.assignments, resume=options.resume
-    )
+    where = {"executor": options.executor, "workers": options.workers, "address": options.address}
+    folders = commands.run(root, profile=options.profile, only=options.only, assignments=options.assignments, resume=options.resume, **where)
     print(f"Figures and claims: {folders.reports.relative_to(root) / 'index.html'}")
     return 0
 
@@ -100,7 +102,8 @@ def fit(root, options):
 
     output = Path(options.output or f"{Path(options.model).stem or 'example'}_fit")
     try:
-        calibration.check_files(options.model, options.data, options.free, noisy=options.noise > 0)
+        sizes = {"seed": options.seed, "num_starts": options.starts, "num_paths": options.paths}
+        calibration.check_files(options.model, options.data, options.free, noise=options.noise, estimator=options.estimator, **sizes)
     except (ValueError, OSError, ImportError) as error:
         raise PipelineError(str(error)) from None
     files = {"model": str(Path(options.model).resolve()), "data": str(Path(options.data).resolve())} if options.model else {}

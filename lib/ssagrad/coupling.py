@@ -34,6 +34,7 @@ def split_coupling(network: Network) -> Network:
 
     Its parameters are {"first": θ, "second": θ'}. Equal networks give the same pair, which is compiled once.
     """
+    network.stoichiometry  # noqa: B018 (refuses changes that are functions)
     size = len(network.species)
     reactions = []
     for move in _MOVES:

@@ -77,7 +77,11 @@ class Ensemble:
         if self.controls is not None:
             return self.terms(values).mean(0)
         weights, total = self._aligned_weights(values)
-        return (weights * values).sum(0) / total
+        if values.ndim <= 2:
+            return (weights * values).sum(0) / total
+        # a dot product, because XLA's CPU backend gets derivatives of the sum of a broadcast product wrong, as in `score.add_to_weights`
+        sums = jnp.einsum("nt,ntk->tk", self.weights, values.reshape(*values.shape[:2], -1), precision="highest")
+        return sums.reshape(values.shape[1:]) / total
 
     def terms(self, values: jax.Array) -> jax.Array:
         """One term per independent sample, whose mean is `expectation(values)`: [n, T, ...] or [n].

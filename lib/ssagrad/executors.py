@@ -9,7 +9,7 @@ A job is a mapping of plain values, which the task takes as keywords. Its key is
 stopped. Let the seed be among the values, and let the task's name change when its meaning does.
 
 **processes** starts fresh interpreters (never a fork of one in which JAX runs). When one is killed, all of them are started again, without the jobs
-that are done, at most `retries` times. A script that calls `run` needs `if __name__ == "__main__":` around it.
+that are done and with those that were at work last, at most `retries` times. A script that calls `run` needs `if __name__ == "__main__":` around it.
 
 **dask** needs `pip install 'ssagrad[cluster]'`: processes of this machine (one thread each, no dashboard), or the workers of a scheduler at
 `address`. On a cluster with SLURM, dask-jobqueue starts them, and the folder is one that all machines see:
@@ -34,7 +34,8 @@ which submits twenty times what `print(cluster.job_script())` shows:
     export XLA_PYTHON_CLIENT_PREALLOCATE=false
     python -m distributed.cli.dask_worker tcp://10.0.0.1:8786 --name dummy-name --nthreads 1 --memory-limit 14.90GiB --nanny --death-timeout 60
 
-A job that runs into its wall time is lost alone; the next call computes it.
+A job whose worker runs into its wall time is given to another worker. One that has lost more workers than `retries` (those of a scheduler at
+`address`: than its setting distributed.scheduler.allowed-failures, 3) is named in an error after all others are done; the next call computes it.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ import hashlib
 import importlib
 import json
 import os
+import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -54,6 +57,8 @@ import numpy as np
 from ssagrad.checkpoint import load_checkpoint, save_checkpoint
 
 EXECUTORS = ("serial", "processes", "dask")
+_NAME = r"[^./\\][^/\\]{0,99}"
+_TAKEN = ("facts", "file", "allow_pickle")  # names that the file format has for itself
 
 
 class ExecutorError(RuntimeError):
@@ -67,9 +72,8 @@ def run(
     """Computes task(**job) for every job whose result is not there yet, and returns the keys of all, in the order of the jobs.
 
         >>> import tempfile, math
-        >>> folder = tempfile.mkdtemp()
-        >>> keys = run(math.dist, [], folder)
-        >>> keys
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run(math.dist, [], folder)
         []
 
     Args:
@@ -80,12 +84,13 @@ def run(
         executor: "serial", one after the other in this process; "processes"; "dask".
         workers: processes of this machine.
         address: of a dask scheduler, such as "tcp://10.0.0.1:8786"; None starts workers here.
-        retries: how often killed workers are replaced.
+        retries: how often killed workers are replaced; for dask on this machine: how many may die of one job beyond the first.
         progress: label of a bar over jobs (needs tqdm).
 
     Raises:
-        ExecutorError: a task that cannot be imported, values that are not plain, a folder that cannot be written, workers that keep dying.
-        What a task raises is passed on, with the job in a note; results of other jobs that were finished are there.
+        ExecutorError: a task that cannot be imported, values that are not plain, a folder that cannot be written, workers that keep dying (the
+        message says of which jobs), results without proper names. What a task raises is passed on, with the job in a note; results of
+        other jobs that were finished are there.
     """
     if executor not in EXECUTORS:
         raise ExecutorError(f"expected executor among {', '.join(EXECUTORS)}, received {executor!r}")
@@ -106,8 +111,10 @@ def load(folder: str | os.PathLike, key: str) -> dict[str, np.ndarray]:
     """The result of a job by its key: arrays by name ("value" if the task returned one array).
 
     Raises:
-        ExecutorError: there is no result, or the file cannot be read.
+        ExecutorError: this is no key, there is no result, or the file cannot be read.
     """
+    if not isinstance(key, str) or not re.fullmatch("[0-9a-f]{16}", key):
+        raise ExecutorError(f"expected a key as `run` returns it, sixteen hexadecimal digits, received {key!r}")
     path = _path(os.fspath(folder), key)
     try:
         with open(path, "rb") as file:
@@ -139,9 +146,10 @@ def _in_processes(name: str, missing: Mapping[str, dict], folder: str, *, worker
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    left, reported = dict(missing), set()
+    left, reported, suspects = dict(missing), set(), set()
     for attempt in range(retries + 1):
-        pool = ProcessPoolExecutor(min(workers, max(1, len(left))), mp_context=get_context("spawn"))
+        number = min(workers, len(left)) if left.keys() - suspects else 1  # suspects run alone
+        pool = ProcessPoolExecutor(max(1, number), mp_context=get_context("spawn"))
         try:
             for future in as_completed([pool.submit(_perform, name, key, job, folder) for key, job in left.items()]):
                 reported.add(key := future.result())
@@ -150,35 +158,49 @@ def _in_processes(name: str, missing: Mapping[str, dict], folder: str, *, worker
         except BrokenProcessPool:
             done = [key for key, job in left.items() if _is_done(folder, key, name, job)]
             yield from (key for key in done if key not in reported)
-            left = {key: job for key, job in left.items() if key not in done}
+            rest = [key for key in left if key not in done]
+            last = rest[:number]  # jobs begin in order: these were at work, and go last, behind those that kill nobody
+            left = {key: left[key] for key in (*rest[number:], *last)}
             reported.update(done)
+            suspects.update(last)
             if attempt < retries and left:
-                words = f"a worker was killed (most often for memory); {len(left)} jobs begin again with new workers"
-                warnings.warn(words, RuntimeWarning, stacklevel=2)
+                warnings.warn(f"a worker was killed (out of memory?); {len(left)} jobs begin again with new workers", RuntimeWarning, stacklevel=2)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         if not left:
             return
-    raise ExecutorError(f"workers were killed {retries + 1} times (out of memory?); {len(left)} jobs are left, their results so far are in {folder}")
+    jobs = " or ".join(str(left[key]) for key in left if key in suspects)
+    words = f"workers were killed {retries + 1} times (out of memory?), at {jobs}; {len(left)} jobs are left"
+    raise ExecutorError(f"{words}, the results of all others are in {folder}")
 
 
 def _on_dask(name: str, missing: Mapping[str, dict], folder: str, *, workers: int, address: str | None, retries: int) -> Iterator[str]:
     try:
-        from distributed import Client, LocalCluster, as_completed
+        import dask
+        from distributed import Client, KilledWorker, LocalCluster, as_completed
     except ImportError as error:
         raise ImportError(f"executor='dask' needs dask ({error}): pip install 'ssagrad[cluster]'") from error
     if not missing:
         return
+    settings = {"distributed.scheduler.allowed-failures": retries, "distributed.scheduler.worker-saturation": 1.0}  # no job waits at a worker
     local = {"n_workers": min(workers, len(missing)), "threads_per_worker": 1, "processes": True, "host": "127.0.0.1", "dashboard_address": None}
-    cluster = LocalCluster(**local) if address is None else None
-    try:
-        with Client(cluster or address) as client:
-            futures = [client.submit(_perform, name, key, job, folder, key=f"ssagrad-{key}", retries=retries) for key, job in missing.items()]
-            for future in as_completed(futures):
+    place, killed = hashlib.sha256(folder.encode()).hexdigest()[:8], []
+    jobs = {f"ssagrad-{key}-{place}": (key, job) for key, job in missing.items()}  # dask computes a key once, so it has to tell folders apart
+    with ExitStack() as stack:
+        try:
+            with dask.config.set(settings):
+                client = stack.enter_context(Client(address or stack.enter_context(LocalCluster(**local))))
+        except (OSError, ValueError) as error:
+            raise ExecutorError(f"expected a dask scheduler at {address or 'this machine'}, received no answer: {error}") from error
+        futures = [client.submit(_perform, name, key, job, folder, key=shown) for shown, (key, job) in jobs.items()]
+        for future in as_completed(futures):
+            try:
                 yield future.result()
-    finally:
-        if cluster is not None:
-            cluster.close()
+            except KilledWorker:
+                killed.append(str(jobs[future.key][1]))
+    if killed:
+        words = f"workers died again and again (out of memory, or of time?) at {' or '.join(killed)}"
+        raise ExecutorError(f"{words}; the results of all other jobs are in {folder}")
 
 
 def _perform(name: str, key: str, job: dict, folder: str) -> str:
@@ -188,17 +210,30 @@ def _perform(name: str, key: str, job: dict, folder: str) -> str:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)(**job)
-        arrays = {str(k): np.asarray(v) for k, v in (found.items() if isinstance(found, Mapping) else [("value", found)])}
-        if wrong := [k for k, array in arrays.items() if array.dtype.kind not in "biufcUS"]:
-            raise ExecutorError(f"expected numbers or texts from {name}, received {arrays[wrong[0]].dtype} as '{wrong[0]}'")
+        arrays = _named(found, name)
     except BaseException as error:
         error.add_note(f"(task {name}, job {job})")
         raise
     try:
-        save_checkpoint(_path(folder, key), _facts(name, job), arrays)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{key}.", suffix=".part") as beside:  # no two writers share it, on whatever machine
+            save_checkpoint(_path(beside, key), _facts(name, job), arrays)
+            os.replace(_path(beside, key), _path(folder, key))
     except OSError as error:
         raise ExecutorError(f"the result of {name} with {job} cannot be written to {folder}: {error}; older results are whole") from error
     return key
+
+
+def _named(found: Any, task: str) -> dict[str, np.ndarray]:
+    """What a task returned as arrays by name."""
+    pairs = list(found.items()) if isinstance(found, Mapping) else [("value", found)]
+    for name, _ in pairs:
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name) or name in _TAKEN or not name.isprintable():
+            words = "up to 100 characters without / and \\, with no dot in front"
+            raise ExecutorError(f"expected names of results as text of {words}, and none of {', '.join(_TAKEN)}, received {name!r} from {task}")
+    arrays = {name: np.asarray(value) for name, value in pairs}
+    if wrong := [name for name, array in arrays.items() if array.dtype.kind not in "biufcUS"]:
+        raise ExecutorError(f"expected numbers or texts from {task}, received {arrays[wrong[0]].dtype} as '{wrong[0]}'")
+    return arrays
 
 
 def _facts(name: str, job: dict) -> dict[str, str]:
@@ -220,12 +255,11 @@ def _path(folder: str, key: str) -> str:
 
 def _check_folder(folder: str) -> None:
     """Makes the folder, and writes and removes a file there, before anything is computed."""
-    probe = os.path.join(folder, f".{os.getpid()}.part")
     try:
         os.makedirs(folder, exist_ok=True)
-        with open(probe, "wb") as file:
+        with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
-        os.remove(probe)
+            file.flush()
     except OSError as error:
         raise ExecutorError(f"expected a folder that can be written, received {folder}: {error}") from error
 
@@ -242,7 +276,9 @@ def _importable(task: Callable[..., Any]) -> str:
 
 def _plain(value: Any, label: str) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(one, f"{label}['{key}']") for key, one in value.items()}
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise ExecutorError(f"{label}: expected names as text, received {wrong[0]!r}; write '{wrong[0]}', or a list")
+        return {key: _plain(one, f"{label}['{key}']") for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(one, f"{label}[{i}]") for i, one in enumerate(value)]
     if value is None or isinstance(value, (str, bool, int, float)):

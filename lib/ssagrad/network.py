@@ -81,6 +81,8 @@ class Network:
             raise NetworkError(f"the propensities {sorted(unused)} belong to no reaction; the reactions use {labels}")
         written = [name for channel in channels for side in (channel.reactants, channel.products) for name in side]
         names = tuple(dict.fromkeys([*species, *written]))
+        if not names:
+            raise NetworkError(f"expected reactions between species, received {text.strip()!r}, in which there is none")
         index = {name: i for i, name in enumerate(names)}
         reactions = []
         for position, channel in enumerate(channels):

@@ -9,29 +9,27 @@ A tidy table has a row for each count, with the columns
 
 and a wide table a row for each time of a replicate, with a column for each species instead of the columns species and count. Replicates that share
 a name within a condition are one path (the same cell, seen at several times, or several species of it); cells that were measured once, and killed
-by it, have names of their own. Rows come in any order; times may differ between replicates; a species that nobody counted does not appear.
+by it, have names of their own. Rows come in any order; times may differ between replicates, and those that are equal but for rounding (10⁻⁹ of
+them) are one; a species that nobody counted does not appear.
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-_TIDY = ("time", "replicate", "species", "count")
-_LARGEST = 2**24  # what the simulator counts up to
-_Row = tuple[str, dict[str, Any]]  # what a message calls it, and its cells by column
+from ssagrad.count_rows import ObservationsError, Row, cells_of, check_count, check_time, csv_rows
+
+__all__ = ["Condition", "Moments", "Observations", "ObservationsError", "nearest"]
+
 _MOST_PLACES = 20_000_000  # of the full table of a condition
-
-
-class ObservationsError(ValueError):
-    """A table that cannot be used as observations; the message says which row, what is wrong with it and why."""
+_SAME_TIME = 1e-9  # relative difference of times that were meant to be equal, such as 0.3 and 0.1 + 0.2
 
 
 class Condition(NamedTuple):
@@ -51,6 +49,14 @@ class Moments(NamedTuple):
     means: np.ndarray
     standard_errors: np.ndarray
     variances: np.ndarray
+
+    @classmethod
+    def of(cls, times: np.ndarray, counts: np.ndarray) -> Moments:
+        """Of counts [N, T, S], NaN where nothing was measured."""
+        numbers = np.isfinite(counts).sum(0)
+        means = np.where(numbers > 0, np.nansum(counts, axis=0) / np.maximum(numbers, 1), np.nan)
+        variances = np.where(numbers > 1, np.nansum((counts - means) ** 2, axis=0) / np.maximum(numbers - 1, 1), np.nan)
+        return cls(times, numbers, means, np.sqrt(variances / np.maximum(numbers, 1)), variances)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,7 @@ class Observations:
             >>> Observations.read(path)
             Traceback (most recent call last):
                 ...
-            ssagrad.observations.ObservationsError: counts.csv, line 4: expected a count ≥ 0 of 'X', received -4; is a background subtracted?
+            ssagrad.count_rows.ObservationsError: counts.csv, line 4: expected a count ≥ 0 of 'X', received -4; is a background subtracted?
 
         Args:
             noisy: counts carry measurement errors, and may be fractional or negative (for fits of single paths with `noise=`).
@@ -89,7 +95,7 @@ class Observations:
         name = os.path.basename(os.fspath(path))
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                return cls._from_rows(list(_csv_rows(file, name)), name, noisy)
+                return cls._from_rows(list(csv_rows(file, name)), name, noisy)
         except (csv.Error, UnicodeError) as error:
             raise ObservationsError(f"{name}: expected comma-separated text in UTF-8, received what cannot be read as that: {error}") from None
 
@@ -113,12 +119,15 @@ class Observations:
         return cls._from_rows(rows, "table", noisy)
 
     @classmethod
-    def _from_rows(cls, rows: Sequence[_Row], source: str, noisy: bool) -> Observations:
+    def _from_rows(cls, rows: Sequence[Row], source: str, noisy: bool) -> Observations:
         seen: dict[tuple, tuple[float, str]] = {}
-        for label, condition, replicate, time, species, count in _cells(rows, source):
-            where = f"{source}, {label}"
-            value = _check_count(count, species, where, noisy)
-            place = (condition, replicate, _check_time(time, where), species)
+        found = [
+            (label, condition, replicate, species, check_count(count, species, f"{source}, {label}", noisy), check_time(time, f"{source}, {label}"))
+            for label, condition, replicate, time, species, count in cells_of(rows, source)
+        ]
+        times = _merged({cells[-1] for cells in found})
+        for label, condition, replicate, species, value, time in found:
+            where, place = f"{source}, {label}", (condition, replicate, times[time], species)
             if place in seen:
                 raise ObservationsError(
                     f"{where}: expected one count of '{species}' at time {place[2]:g} of replicate '{replicate}', received a second one (the first: "
@@ -142,7 +151,7 @@ class Observations:
         if name is None and len(names) > 1:
             raise ObservationsError(f"{self.source}: expected the name of one of the conditions {names}, received none")
         if name is not None and name not in names:
-            raise ObservationsError(f"{self.source}: unknown condition '{name}'{_nearest(name, names)}")
+            raise ObservationsError(f"{self.source}: unknown condition '{name}'{nearest(name, names)}")
         return self.conditions[0 if name is None else names.index(name)]
 
     def times(self, condition: str | None = None) -> np.ndarray:
@@ -161,11 +170,7 @@ class Observations:
             array([[4.]])
         """
         one = self.condition(condition)
-        numbers = np.isfinite(one.counts).sum(0)
-        means = np.where(numbers > 0, np.nansum(one.counts, axis=0) / np.maximum(numbers, 1), np.nan)
-        squares = np.nansum((one.counts - means) ** 2, axis=0)
-        variances = np.where(numbers > 1, squares / np.maximum(numbers - 1, 1), np.nan)
-        return Moments(one.times, numbers, means, np.sqrt(variances / np.maximum(numbers, 1)), variances)
+        return Moments.of(one.times, one.counts)
 
     def of(self, species: Sequence[str]) -> Observations:
         """The counts of some of the species, as if nobody had counted the others."""
@@ -177,7 +182,7 @@ class Observations:
         """Raises ObservationsError if a species is none of the known ones, with the nearest of these."""
         for name in self.species if species is None else species:
             if name not in known:
-                raise ObservationsError(f"{of or self.source}: unknown species '{name}'{_nearest(name, known)}")
+                raise ObservationsError(f"{of or self.source}: unknown species '{name}'{nearest(name, known)}")
 
     def __repr__(self) -> str:
         parts = []
@@ -189,92 +194,13 @@ class Observations:
         return f"Observations of {', '.join(self.species)}: {'; '.join(parts)}"
 
 
-def _csv_rows(file: Any, source: str) -> Iterator[_Row]:
-    head = ""
-    while not head.strip() or head.lstrip().startswith("#"):
-        if not (head := file.readline()):
-            raise ObservationsError(f"{source}: expected a line with the names of columns, received an empty file")
-    separator = max(",;\t", key=head.count)
-    file.seek(0)
-    reader, names = csv.reader(file, delimiter=separator), []
-    for cells in reader:
-        cells, label = [cell.strip() for cell in cells], f"line {reader.line_num}"
-        if not any(cells) or cells[0].startswith("#"):
-            continue
-        if not names:
-            names = cells
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise ObservationsError(f"{source}, {label}: expected each column once, received '{twice[0]}' {names.count(twice[0])} times")
-            continue
-        if len(cells) != len(names):
-            raise ObservationsError(
-                f"{source}, {label}: expected {len(names)} cells ({', '.join(names)}), received {len(cells)}; a decimal comma, or a cell left out?"
-            )
-        yield label, dict(zip(names, cells, strict=True))
-
-
-def _cells(rows: Sequence[_Row], source: str) -> Iterator[tuple]:
-    """(label, condition, replicate, time, species, count) of every count in a tidy or wide table."""
-    if not rows:
-        raise ObservationsError(f"{source}: expected at least one row below the names of the columns, received none")
-    given = {name.strip().lower(): name for name in rows[0][1]}
-    tidy = "species" in given or "count" in given
-    needed = _TIDY if tidy else _TIDY[:2]
-    if missing := [name for name in needed if name not in given]:
-        kind = "time, replicate, species and count" if tidy else "time and replicate (and species and count, or one column for each species)"
-        raise ObservationsError(f"{source}: expected the columns {kind}, received {list(rows[0][1])}: no '{missing[0]}'")
-    columns = {name: given[name] for name in (*needed, "condition") if name in given}
-    others = [name for name in rows[0][1] if name not in columns.values()]
-    if tidy and others or not tidy and not others:
-        expected = "no other columns than time, replicate, species, count and condition" if tidy else "a column for each species"
-        raise ObservationsError(f"{source}: expected {expected}, received {list(rows[0][1])}; put conditions into the column 'condition'")
-    for label, cells in rows:
-        texts = {name: cells[column] for name, column in columns.items()}
-        for name in ("replicate", "species", "condition"):
-            if name in texts and _is_missing(texts[name]):
-                raise ObservationsError(f"{source}, {label}: expected a {name}, received an empty cell")
-        where = (label, str(texts.get("condition", "")), str(texts["replicate"]), texts["time"])
-        if tidy:
-            yield *where, str(texts["species"]), texts["count"]
-        else:
-            yield from ((*where, name, cells[name]) for name in others if not _is_missing(cells[name]))
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or str(value).strip().lower() in ("", "nan", "na", "<na>", "none")
-
-
-def _number(value: Any, what: str, where: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        hint = "; leave out the rows of what was not measured" if _is_missing(value) else "; write a decimal point" if "," in str(value) else ""
-        raise ObservationsError(f"{where}: expected a number as {what}, received {str(value)[:40]!r}{hint}") from None
-    if not math.isfinite(number):
-        hint = "leave out the rows of what was not measured" if math.isnan(number) else "was something divided by zero?"
-        raise ObservationsError(f"{where}: expected a finite {what}, received {value}; {hint}")
-    return number
-
-
-def _check_count(value: Any, species: str, where: str, noisy: bool) -> float:
-    count = _number(value, f"count of '{species}'", where)
-    if not noisy and count != round(count):
-        raise ObservationsError(
-            f"{where}: expected a whole number of '{species}', received {value}; is this a concentration (multiply by the volume and Avogadro's "
-            "number), a mean (give the single counts), or a noisy measurement (say noisy=True)?"
-        )
-    if not noisy and count < 0:
-        raise ObservationsError(f"{where}: expected a count ≥ 0 of '{species}', received {value}; is a background subtracted?")
-    if abs(count) > _LARGEST:
-        raise ObservationsError(f"{where}: expected at most {_LARGEST} of '{species}', received {value}; is it in another unit?")
-    return count
-
-
-def _check_time(value: Any, where: str) -> float:
-    time = _number(value, "time", where)
-    if time < 0:
-        raise ObservationsError(f"{where}: expected a time ≥ 0, received {value}; the model starts at time 0 with its initial counts")
-    return time
+def _merged(times: Iterable[float]) -> dict[float, float]:
+    """Each time, and the first of those that differ from it by rounding alone."""
+    first, found = -1.0, {}
+    for time in sorted(times):
+        first = first if time - first <= _SAME_TIME * time else time
+        found[time] = first
+    return found
 
 
 def _condition(name: str, seen: Mapping[tuple, tuple[float, str]], species: tuple[str, ...]) -> Condition:
@@ -293,7 +219,8 @@ def _condition(name: str, seen: Mapping[tuple, tuple[float, str]], species: tupl
     return Condition(name, times, replicates, counts)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all there are."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     same = [other for other in known if other.lower() == name.lower()]
     return f"; did you mean '{(same or near)[0]}'?" if same or near else f"; there are {list(known)}"

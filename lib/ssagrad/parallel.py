@@ -45,22 +45,25 @@ def run_paths(
     arguments = (streams, counts, parameters, intervals, max_events)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
         return _run_traced(run, *arguments, per_path=per_path)
-    num_paths, backend = streams.shape[1], jax.default_backend()
-    threads = (num_threads or _num_cores()) if backend == "cpu" else 1
+    num_paths, backend, devices = streams.shape[1], jax.default_backend(), _devices()
+    threads = max(len(devices), (num_threads or _num_cores()) if backend == "cpu" else 1)
     chunks = _chunks(num_paths, threads, backend)
     arguments = jax.tree.map(np.asarray, arguments)  # cut on the host: JAX would spend longer on it than on the simulation
     wide = jax.config.jax_enable_x64  # a setting of this thread, unknown to the others
 
-    def run_chunk(paths):
-        with jax.enable_x64(wide):
-            chosen = _choose(paths, *arguments, per_path=per_path)
+    def run_chunk(number):
+        with jax.enable_x64(wide), jax.default_device(devices[number % len(devices)]):
+            chosen = _choose(chunks[number], *arguments, per_path=per_path)
             recorded = _compiled(backend)(*chosen, per_path=per_path, **settings)
             return jax.block_until_ready(recorded)
 
     if len(chunks) == 1:
-        return jax.tree.map(lambda leaf: leaf[:num_paths], run_chunk(chunks[0]))
-    recorded = list(_pool(threads).map(run_chunk, chunks))
-    columns = jnp.concatenate([chunk.columns for chunk in recorded])[:num_paths]
+        return jax.tree.map(lambda leaf: leaf[:num_paths], run_chunk(0))
+    recorded = list(_pool(threads).map(run_chunk, range(len(chunks))))
+    columns = [chunk.columns for chunk in recorded]
+    if len(devices) > 1:
+        columns = jax.device_put(columns, devices[0])
+    columns = jnp.concatenate(columns)[:num_paths]
     per_path_values = jax.tree.map(lambda *parts: np.concatenate(parts)[:num_paths], *(chunk[1:] for chunk in recorded))
     return Recorded(columns, *per_path_values)
 
@@ -76,7 +79,7 @@ def _run_traced(run: Callable, *arguments: Any, per_path: bool) -> Recorded:
             chosen = _choose(paths, streams, counts, parameters, intervals, max_events, per_path=per_path)
             return run(*chosen, per_path=per_path)
 
-        chunks = jax.lax.map(run_chunk, jnp.asarray(_chunks(num_paths, 1, jax.default_backend())))
+        chunks = _map(run_chunk, _chunks(num_paths, len(_devices()), jax.default_backend()))
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_paths], chunks)
 
     @run_all.def_vmap
@@ -129,6 +132,26 @@ def _compiled(backend: str) -> Callable:
     static = ("network", "accumulators", "per_path", "freeze", "jump_chain")
     options = {"xla_cpu_prefer_vector_width": 512} if backend == "cpu" else None
     return jax.jit(run_lanes, static_argnames=static, compiler_options=options)
+
+
+def _map(run_chunk: Callable, chunks: np.ndarray) -> Recorded:
+    """The chunks one after the other; or, where there are several devices, an equal number of them on each, none of which waits for another.
+
+    What comes out is on every device again, so that sums over paths are taken in one order, whatever the number of devices.
+    """
+    devices = _devices()
+    if len(devices) == 1:
+        return jax.lax.map(run_chunk, jnp.asarray(chunks))
+    mesh = jax.make_mesh((len(devices),), ("paths",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
+    spread, everywhere = jax.sharding.PartitionSpec("paths"), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    run = jax.shard_map(partial(jax.lax.map, run_chunk), mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False)
+    return jax.lax.with_sharding_constraint(run(jnp.asarray(chunks)), everywhere)
+
+
+def _devices() -> list[jax.Device]:
+    """Those that paths are spread over: all local ones, or the one that `jax.default_device` names."""
+    chosen = jax.config.jax_default_device
+    return jax.local_devices() if chosen is None else [chosen] if isinstance(chosen, jax.Device) else jax.local_devices(backend=chosen)[:1]
 
 
 @cache

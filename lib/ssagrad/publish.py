@@ -23,7 +23,9 @@ import platform
 import re
 import struct
 import sys
+import tempfile
 from base64 import b64encode
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,11 +218,8 @@ def versions():
 
 def write_bytes(path, data):
     """Write a file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    with _beside(Path(path)) as beside:
+        beside.write_bytes(data)
 
 
 def write_json(path, record):
@@ -229,12 +228,25 @@ def write_json(path, record):
     write_bytes(path, f"{text}\n".encode())
 
 
-def _save_figure(fig, path, **options):
+@contextmanager
+def _beside(path):
+    """A path that no other writer has, on whatever machine; what is written there takes the place of `path` at the end, or goes if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    fig.savefig(beside, format=path.suffix[1:], bbox_inches="tight", **options)
-    os.replace(beside, path)
-    return path.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            yield Path(folder) / path.name
+            os.replace(Path(folder) / path.name, path)
+    except OSError as error:
+        if error.filename is None or path.name in str(error.filename):  # a full disk says no name, others that of the file beside it
+            error.filename = str(path)
+        raise
+
+
+def _save_figure(fig, path, **options):
+    with _beside(path) as beside:
+        fig.savefig(beside, format=path.suffix[1:], bbox_inches="tight", **options)
+        saved = beside.read_bytes()
+    return saved
 
 
 def _check_new(what, name, known, pattern):

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssagrad import Ensemble, Network, models
+from ssagrad import Ensemble, Network, NetworkError, models
 from ssagrad.coupling import rate_slopes, simulate_pairs, split_coupling, with_second_paths
 from ssagrad.estimators import alternative_path, coupled_difference, forked_path
+from ssagrad.network import Reaction
 
 DIMERS = models.dimerisation().network
 ASSOCIATION = models.association()
@@ -35,6 +36,13 @@ def test_a_pair_is_a_network():
     parameters = {"first": {"k_on": 2.0, "k_off": 1.0}, "second": {"k_on": 1.0, "k_off": 1.0}}
     rates = pair.propensities(jnp.array([4.0, 3.0, 6.0, 2.0]), parameters)  # a(x) = 12, 3 and a(y) = 15, 2
     assert np.allclose(rates, [12, 2, 0, 1, 3, 0])
+
+
+def test_changes_that_are_functions_are_refused():
+    """A pair is built from the molecules on both sides; changes that only the simulator knows would be lost without a word."""
+    jump = Reaction("jump", (), (), "k", 1.0, None, lambda counts, parameters: {"X": counts["X"] + 1})
+    with pytest.raises(NetworkError, match="known beforehand, received functions for .'jump'."):
+        coupled_difference(jax.random.key(1), Network(("X",), (jump,)), {"k": 1.0}, {"X": 1}, TIMES, num_paths=4)
 
 
 def test_equal_networks_share_their_pair():

@@ -97,7 +97,7 @@ def test_a_report_from_ones_own_files(files):
     for figure in report["figures"]:
         assert (files / "results" / "figures" / figure["file"]).stat().st_size > 10_000
     page = (files / "results" / "90_your_own_model.html").read_text("utf-8")
-    assert "birth" in page and "index.html" not in page
+    assert "birth" in page and "index.html" not in page and "Does not apply to your own files" in page
     assert sorted(path.name for path in files.iterdir()) == ["counts.csv", "model.txt", "results"]
     assert sorted(path.suffix for path in (files / "results").iterdir()) == ["", ".html", ".ipynb", ".json", ".npz"]
 
@@ -121,6 +121,27 @@ def test_files_are_refused_before_the_work(tmp_path, capsys, model, counts, opti
     output = ["--output", str(tmp_path / "results")]
     assert command.main(["fit", str(tmp_path / "model.txt"), str(tmp_path / "counts.csv"), *options, *output]) == 1
     assert message in capsys.readouterr().err and not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--estimator", "magic"], "expected estimator among auto, exact"),
+        (["--paths", "3"], "expected num_paths as a whole number ≥ 64, received 3"),
+        (["--starts", "0"], "expected num_starts as a whole number ≥ 1"),
+        (["--seed", "-1"], "expected seed as a whole number ≥ 0"),
+        (["--noise", "-2"], "expected noise as a number > 0"),
+        (["--noise", "nan"], "expected noise as a number > 0"),
+    ],
+)
+def test_options_are_refused_before_an_older_fit_is_touched(files, capsys, options, message):
+    """Numbers and names that cannot be meant: one message, exit status 1, and the checkpoint that was there still is."""
+    (files / "results").mkdir()
+    (files / "results" / "checkpoint.npz").write_bytes(b"older")
+    arguments = [str(files / "model.txt"), str(files / "counts.csv"), "--output", str(files / "results"), *options]
+    assert command.main(["fit", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (files / "results").iterdir()} == {"checkpoint.npz": b"older"}
 
 
 def test_ctrl_c_keeps_report_and_checkpoint_and_resume_goes_on(toy):

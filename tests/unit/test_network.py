@@ -92,6 +92,12 @@ def test_names_of_reactions_are_unique():
     assert network.parameter_names == ("d", "k")
 
 
+def test_reactions_without_any_species_are_refused():
+    """Nothing could ever be counted."""
+    with pytest.raises(NetworkError, match=r"expected reactions between species, received '-> @ 1'"):
+        Network.from_text(" -> @ 1")
+
+
 def test_unused_functions_and_duplicate_species_are_refused():
     """A misspelt name of a function, and a species named twice, are errors."""
     with pytest.raises(NetworkError, match=r"the propensities \['g'\] belong to no reaction; the reactions use \['f'\]"):

@@ -96,6 +96,11 @@ HEAD = "time,replicate,species,count\n1,a,X,3\n"
         (HEAD + "inf,a,X,4\n", "line 3: expected a finite time"),
         (HEAD + "1,a,X,4\n", "line 3: expected one count of 'X' at time 1 of replicate 'a', received a second one .the first: line 2"),
         (HEAD + "2,,X,4\n", "line 3: expected a replicate, received an empty cell"),
+        (HEAD + '2,a,X,"1,234"\n', "line 3: expected a number .* received '1,234'; write 1234 without a sign between thousands, or a decimal point"),
+        (HEAD + "2,a,X,1 234 567\n", "line 3: .* received '1 234 567'; write 1234567 without"),
+        (HEAD + '2,a,X,"3,25"\n', "line 3: .* received '3,25'; write a decimal point"),
+        (HEAD + "2,a,X,n/a\n", "line 3: expected a number as count of 'X', received 'n/a'; leave out the rows"),
+        ("time,replicate,X\n0.3,a,3\n0.30000000000000004,a,4\n", "line 3: expected one count of 'X' at time 0.3 of replicate 'a', received a second"),
         (HEAD + "2,a,X,4,5\n", "line 3: expected 4 cells .* received 5; a decimal comma"),
         ("time,replicate,count\n1,a,3\n", "no 'species'"),
         ("time,X\n1,3\n", "no 'replicate'"),
@@ -118,6 +123,29 @@ def test_noisy_measurements_may_be_fractional_or_negative(tmp_path):
     """noisy=True takes what is refused as a count."""
     found = Observations.read(write(tmp_path, HEAD + "2,a,X,-0.5\n"), noisy=True)
     assert found.counts("X").tolist() == [[3, -0.5]]
+
+
+def test_names_may_read_like_nothing(tmp_path):
+    """Sodium (Na), a replicate nan and a condition none are names; only an empty cell is no name, and pandas' NaN."""
+    found = Observations.read(write(tmp_path, "time,replicate,species,count,condition\n1,nan,Na,3,none\n1,NA,Na,4,none\n"))
+    assert found.species == ("Na",) and found.conditions[0].replicates == ("nan", "NA") and found.conditions[0].name == "none"
+    with pytest.raises(ObservationsError, match="row 1: expected a replicate, received an empty cell"):
+        Observations.from_table({"time": [1, 2], "replicate": ["a", float("nan")], "X": [3, 4]})
+
+
+def test_what_was_not_measured_may_be_marked_in_a_wide_table(tmp_path):
+    """Empty, NA, n/a, none, a dash and a point, in a column of counts."""
+    found = Observations.read(write(tmp_path, "time,replicate,X,Y\n1,a,n/a,1\n2,a,-,2\n3,a,NA,3\n4,a,.,4\n5,a,None,5\n6,a,,6\n7,a,7,–\n"))
+    np.testing.assert_array_equal(found.counts("X"), [[*[np.nan] * 6, 7]])
+    np.testing.assert_array_equal(found.counts("Y"), [[1, 2, 3, 4, 5, 6, np.nan]])
+
+
+def test_times_that_differ_by_rounding_are_one(tmp_path):
+    """0.3 and 0.1 + 0.2, in any order; times that differ by more than 10⁻⁹ of them stay apart."""
+    rows = {"time": [0.1 + 0.2, 0.3, 1e-3, 1e-3 * (1 + 1e-7), 0.0], "replicate": list("abcde"), "X": [3, 5, 7, 9, 1]}
+    found = Observations.from_table(rows)
+    assert found.times().tolist() == [0, 1e-3, 1e-3 * (1 + 1e-7), 0.3]
+    assert found.moments().means[-1, 0] == 4 and found.moments().numbers[-1, 0] == 2
 
 
 def test_unknown_names_come_with_the_nearest_one(tmp_path):

@@ -1,5 +1,9 @@
 """Chunks, threads and jax.vmap: however the paths are spread, the numbers are the same."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,3 +89,42 @@ def test_vmap_twice():
     grid = jax.vmap(lambda k: jax.vmap(lambda d: counts(jax.random.key(7), {"k": k, "d": d}))(deaths))(births)
     assert grid.shape == (2, 3, 3, 2, 1)
     assert np.array_equal(grid[1, 2], counts(jax.random.key(7), {"k": 10.0, "d": 0.5}))
+
+
+_ON_DEVICES = """
+import hashlib, sys
+import jax, numpy as np
+from ssagrad import models, simulate
+from ssagrad.estimators import dynkin_controls, forked_path, score_function
+
+network, rates, start = models.sir()[:3]
+times = np.linspace(0, 1, 5)[1:]
+few = {"num_paths": 200}
+
+def counts(rates, key):
+    return simulate(key, network, rates, start, times, num_paths=3000).counts
+
+def gradient(estimator, **options):
+    return jax.grad(lambda rates, key: estimator(key, network, rates, start, times, **few, **options).mean("I").sum())
+
+found = [counts(rates, jax.random.key(1)), jax.jit(counts)(rates, jax.random.key(1))]
+for estimator, options in ((score_function, {}), (forked_path, {}), (dynkin_controls, {"degree": 1})):
+    found.append(gradient(estimator, **options)(rates, jax.random.key(2)))
+found.append(jax.jit(gradient(score_function))(rates, jax.random.key(2)))
+found.append(jax.jit(jax.vmap(gradient(score_function), (None, 0)))(rates, jax.random.split(jax.random.key(3), 3)))
+compiled = jax.jit(counts).lower(rates, jax.random.key(1)).compile().as_text()
+print(jax.local_device_count(), sum(name in compiled for name in ("all-reduce", "collective-permute", "all-to-all")))
+print(*(hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(one))).hexdigest() for one in found), sep="\\n")
+"""
+
+
+def test_the_number_of_devices_does_not_matter():
+    """Paths and gradients on three devices are those on one, bit for bit, in and out of jit; no device waits for another in the loop."""
+    said = {}
+    for number in (1, 3):
+        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={number}", "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run([sys.executable, "-c", _ON_DEVICES], env=environment, capture_output=True, text=True, check=True)
+        devices, *said[number] = done.stdout.splitlines()
+        assert devices == f"{number} 0"
+    assert len(said[1]) == 7
+    assert said[1] == said[3]

@@ -225,6 +225,78 @@ def test_a_killed_run_leaves_old_results_whole_and_resume_completes_it(project):
     assert stale(project) == {} and not list((project / ".runs").iterdir())
 
 
+@pytest.mark.filterwarnings("default")  # those of the workers' own start and end
+def test_several_notebooks_at_once_publish_what_they_publish_one_by_one(project, capsys):
+    """Two processes: the same bytes but for the code that made them, lines in stem order, nothing left over; then all is fresh."""
+    before = published(project)
+    for stem in (FIRST, SECOND):
+        edit(project, stem, "time.sleep(0)", "time.sleep(0.0)")
+    stream = io.StringIO()
+    commands.run(project, profile="paper", executor="processes", workers=2, stream=stream)
+    lines = [line for line in stream.getvalue().splitlines() if "done" in line]
+    assert [line.split(":")[0] for line in lines] == ["[1/2] 10_first", "[2/2] 20_second"]
+    after, unlike = published(project), (".json", ".html", ".ipynb")
+    assert set(after) == set(before) and stale(project) == {} and not list((project / ".runs").iterdir())
+    assert {name: data for name, data in after.items() if not name.endswith(unlike)} == {n: d for n, d in before.items() if not n.endswith(unlike)}
+    stream = io.StringIO()
+    commands.run(project, profile="paper", executor="processes", resume=True, stream=stream)
+    assert stream.getvalue().count("fresh") == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_notebook_that_fails_beside_others_is_named(project, capsys):
+    """As one by one: the cell, the error, the commands; the other one is published, the failed one as it was."""
+    before = published(project)
+    with pytest.raises(PipelineError, match="notebooks/20_second.py, code cell 4 of 5") as caught:
+        edit(project, SECOND, "numbers[seed]", "numbers[99]")
+        edit(project, FIRST, "time.sleep(0)", "time.sleep(0.0)")
+        commands.run(project, profile="paper", executor="processes", workers=2, stream=io.StringIO())
+    assert "IndexError" in str(caught.value) and "run --profile paper --resume" in str(caught.value)
+    after = published(project)
+    assert {name for name in before if after[name] != before[name]} == {f"reports/{FIRST}.{ending}" for ending in ("html", "ipynb", "json")}
+    assert [path.name for path in (project / ".runs").iterdir()] == ["20_second.failed.ipynb"]
+    with pytest.raises(PipelineError, match="(?s)expected a dask scheduler at nonsense://1.*--resume"):
+        commands.run(project, profile="paper", executor="dask", address="nonsense://1", stream=io.StringIO())
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_run(project):
+    """A file in place of the folder: its name, and nothing ran."""
+    (project / "reports" / "quick").touch()
+    stream = io.StringIO()
+    with pytest.raises(PipelineError, match="Nothing was run: .*reports/quick.*whole"):
+        commands.run(project, stream=stream)
+    assert stream.getvalue() == ""
+
+
+def test_a_file_that_cannot_be_replaced_is_named_and_all_others_are_whole(project):
+    """Something else in the place of a figure: the error names it and how to go on; the report is the old one."""
+    before = published(project)
+    target = project / "figures" / "10_first_dots.png"
+    target.unlink()
+    (target / "inside").mkdir(parents=True)
+    with pytest.raises(PipelineError, match="10_first are not published: .*figures/10_first_dots.png.*") as caught:
+        commands.run(project, profile="paper", only=[FIRST], stream=io.StringIO())
+    assert "--only 10_first" in str(caught.value)
+    shutil.rmtree(target)
+    target.write_bytes(before["figures/10_first_dots.png"])
+    assert published(project) == before and not list((project / ".runs").iterdir())
+
+
+@pytest.mark.parametrize(("limit", "name"), [(100_000, "failed.ipynb"), (2_000, ".runs")])
+def test_a_full_disk_ends_in_a_message_that_names_the_file(project, limit, name):
+    """Files may not grow beyond a limit while a notebook prints more than that, or from the start on: exit status 1, no traceback, old results whole."""
+    edit(project, FIRST, "time.sleep(0)", 'print("x" * 200_000)' if limit > 10_000 else "time.sleep(0.0)")
+    before = published(project)
+    script = (
+        "import resource, signal, sys\nfrom ssagrad.__main__ import main\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\nsys.exit(main(['run', '--profile', 'paper', '--only', '{FIRST}']))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True)
+    assert found.returncode == 1 and "Traceback" not in found.stderr, found.stderr
+    assert name in found.stderr and "File too large" in found.stderr and "whole" in found.stderr, found.stderr
+    assert published(project) == before and not list((project / ".runs").iterdir())
+
+
 def test_sync_stores_the_verdict_of_the_last_quick_run(project):
     """Twins come from the .py, with hashed ids and one output; a second sync changes nothing."""
     edit(project, FIRST, "time.sleep(0)", "time.sleep(0.0)")

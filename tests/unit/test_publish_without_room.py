@@ -25,16 +25,33 @@ for broken in (lambda: report(100_000), lambda: publish.write_json(next(p for p 
     try:
         broken()
     except OSError as error:
-        print("refused", error.errno)
+        print("refused", error.errno, Path(error.filename).name)
 assert {path: path.read_bytes() for path in before} == before
+assert {path for path in Path(".").rglob("*") if path.is_file()} == set(before)
 print("whole")
 """
 
 
+def test_writers_of_one_process_number_do_not_meet(tmp_path):
+    """Eight threads write one file again and again: it is always the whole text of one of them, readable as any file, with nothing beside it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ssagrad import publish
+
+    path, plain = tmp_path / "x.txt", tmp_path / "plain.txt"
+    plain.touch()
+    texts = [bytes([65 + i]) * 100_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(publish.write_bytes, path, text) for text in texts * 20]:
+            done.result()
+            assert path.read_bytes() in texts
+    assert path.stat().st_mode == plain.stat().st_mode and {p.name for p in tmp_path.iterdir()} == {"x.txt", "plain.txt"}
+
+
 def test_a_full_disk_leaves_old_figures_and_reports_whole(tmp_path):
-    """Files may not grow beyond 4 kB: writing a larger figure or report raises, and what was there before is unchanged."""
+    """Files may not grow beyond 4 kB: writing a larger figure or report raises with its name, what was there before is unchanged, and nothing is left beside it."""
     import os
 
     environment = {**os.environ, "SSAGRAD_OUTPUT": str(tmp_path)}
     found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert found.stdout.split() == ["refused", "27", "refused", "27", "whole"], found.stderr
+    assert found.stdout.split() == ["refused", "27", "10_toy_dots.png", "refused", "27", "10_toy.json", "whole"], found.stderr

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssagrad.calibration.choice import Choice, choose
+from ssagrad.calibration.choice import Choice, check_options, choose
 from ssagrad.calibration.experiments import Problem, as_problem, joint_ensemble
 from ssagrad.calibration.identifiability import Information, information
 from ssagrad.calibration.model_text import CalibrationError, read_model
 from ssagrad.calibration.moment_fit import MomentFit, fit_moments, stages_file
-from ssagrad.calibration.record import Calibration, Fitted, Progress, Residual, intervals_of
+from ssagrad.calibration.record import Calibration, Fitted, Progress, Residual, half_widths, intervals_of, largest_misfit
 from ssagrad.calibration.targets import Targets, targets_of
 from ssagrad.checkpoint import describe
-from ssagrad.observations import Observations
+from ssagrad.network import Network
+from ssagrad.observations import Moments, Observations
 from ssagrad.simulate import simulate
 
 _CURVE_POINTS, _CURVE_PATHS, _FOR_QUANTILES = 60, 1000, 20
+_FEW = 10  # replicates
 _ATTEMPTS = 4  # with listed states, before simulation takes over
 
 
 def fit(
     model: Any, observations: Observations | str | os.PathLike, *, free: Sequence[str], estimator: str = "auto", seed: int = 0,
     conditions: Mapping[str, Any] | None = None, noise: float | None = None, num_starts: int = 4, spread: float = 0.7, num_paths: int = 256,
-    num_steps: int = 150, second_moments: bool | None = None, checkpoint: str | os.PathLike | None = None, progress: str | None = None,
+    num_steps: int = 150, second_moments: bool | None = None, intervals: str = "sandwich", checkpoint: str | os.PathLike | None = None,
+    progress: str | None = None,
 ) -> Calibration:  # fmt: skip
     """Fits rate constants to counts.
 
@@ -64,6 +71,8 @@ def fit(
         num_paths: simulated in each step and for each condition, four times as many in the last stage; or particles of the filter.
         num_steps: of Adam, for single paths.
         second_moments: compare variances and covariances too; default: where half of the means have 30 replicates.
+        intervals: "sandwich" from the covariance, symmetric in the logarithm; or "profile" (of replicates), which follows moments that bend: how far
+            a parameter can go, the others fitted anew; costs as much again as the fit, with simulated gradients many times as much.
         checkpoint: path of an .npz file; if it is there, the fit goes on from its last stage.
         progress: label of bars over steps.
 
@@ -71,16 +80,20 @@ def fit(
         CalibrationError: names, numbers or data that cannot be fitted. ObservationsError, NetworkError: of the files. ValueError: a checkpoint of
         another fit.
     """
+    check_options(
+        estimator=estimator, seed=seed, noise=noise, num_starts=num_starts, spread=spread, num_paths=num_paths, num_steps=num_steps
+    )
+    if intervals not in (("sandwich", "profile") if noise is None else ("sandwich",)):
+        raise CalibrationError(f"expected intervals 'sandwich', or 'profile' for replicates (no noise), received '{intervals}'")
     model = read_model(model) if isinstance(model, (str, os.PathLike)) else model
     if not isinstance(observations, Observations):
         observations = Observations.read(observations, noisy=noise is not None)
-    _check_numbers(noise, num_starts, spread, num_paths, num_steps)
     problem = as_problem(model, observations, free, conditions)
     starts = _starts(problem, seed, num_starts, spread)
     options = {"num_paths": num_paths, "checkpoint": checkpoint, "progress": progress}
     try:
         if noise is None:
-            return _by_moments(problem, estimator, seed, starts, second_moments, **options)
+            return _by_moments(problem, estimator, seed, starts, second_moments, intervals == "profile", **options)
         from ssagrad.calibration.single_paths import by_filter
 
         return by_filter(problem, seed, starts, noise=float(noise), num_steps=num_steps, curves=partial(curves, problem), **options)
@@ -91,11 +104,12 @@ def fit(
 
 
 def _by_moments(
-    problem: Problem, estimator: str, seed: int, starts: np.ndarray, second: bool | None, *, num_paths: int, checkpoint: Any, progress: str | None
-) -> Calibration:
+    problem: Problem, estimator: str, seed: int, starts: np.ndarray, second: bool | None, profile: bool, *, num_paths: int, checkpoint: Any,
+    progress: str | None,
+) -> Calibration:  # fmt: skip
     choice_key, fit_key, end_key, curve_key = jax.random.split(jax.random.key(seed), 4)
     targets = targets_of(problem, second=second)
-    facts = {"data": describe(targets.rows), "starts": describe(starts), "free": ", ".join(problem.free), "network": str(problem.network)}
+    facts = {"data": describe(targets.rows), "starts": describe(starts), "free": ", ".join(problem.free), "network": _reactions(problem.network)}
     fixed = [(one.name, sorted(one.parameters.items()), one.initial_counts.tolist()) for one in problem.experiments]
     facts |= {"settings": f"{estimator}, seed {seed}, {num_paths} paths", "experiments": repr(fixed)}
     save, done = stages_file(checkpoint, facts)
@@ -117,17 +131,44 @@ def _by_moments(
             choice = choice._replace(why="dynkin_controls: the fit left the states that can be listed for exact gradients.")
     joint = joint_ensemble(problem, targets.centres, targets.second, choice.ensembles(problem, 4 * num_paths))
     seen = information(end_key, joint, problem.free, found.estimates, targets)
-    return _record(problem, targets, choice, found, seen, curves(problem, curve_key, found.estimates))
+    record = _record(problem, targets, choice, found, seen, curves(problem, curve_key, found.estimates))
+    if not profile:
+        return record
+    from ssagrad.calibration.profile import profile_intervals
+
+    ends = profile_intervals(jax.random.fold_in(end_key, 1), joint, problem.free, found.estimates, targets, record.covariance)
+    return dataclasses.replace(record, intervals=ends)
+
+
+def _reactions(network: Network) -> str:
+    """All that the reactions say, to the last digit, and with the formulas of laws that are functions."""
+    return repr((network.species, [part._replace(propensity=_law(part.propensity), change=_law(part.change)) for part in network.reactions]))
+
+
+def _law(function: Any) -> str:
+    """A function as text that is another one for another formula, and the same in another process: that of the formula, or a short hash of code."""
+    function = inspect.unwrap(function) if callable(function) else function
+    if (code := getattr(function, "__code__", None)) is None:
+        return str(function)
+    inner = [_law(SimpleNamespace(__code__=one)) if hasattr(one, "co_code") else repr(one) for one in code.co_consts]
+    held = [repr(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    return f"code {hashlib.sha256(repr((code.co_code, code.co_names, inner, held)).encode()).hexdigest()[:12]}"
 
 
 def _record(problem: Problem, targets: Targets, choice: Choice, found: MomentFit, seen: Information, fitted: tuple[Fitted, ...]) -> Calibration:
     sandwich = found.covariance if np.isfinite(found.covariance).all() and all(one.is_determined for one in seen.directions) else seen.covariance
-    estimates, errors, intervals = intervals_of(problem.free, found.estimates, sandwich)
+    estimates, errors, intervals = intervals_of(problem.free, found.estimates, sandwich, freedom=targets.replicates - 1)
     compared = (targets.errors > 0).sum()
-    warnings = [*problem.notes, *([choice.warning] if choice.warning else [])]
+    warnings = [*problem.notes, *targets.notes, *([choice.warning] if choice.warning else [])]
+    if targets.replicates < _FEW:
+        warnings.append(
+            f"{targets.replicates:g} replicates at a time know their scatter badly: intervals are those of Student's t with "
+            f"{targets.replicates - 1:g} degrees of freedom, and still too narrow where replicates are paths seen at many times; a misfit has to be "
+            "large to say something."
+        )
     if compared <= len(problem.free):
         warnings.append(f"{compared} moments are compared to fit {len(problem.free)} parameters: the misfit says nothing about the model.")
-    elif found.misfit > 2 + 4 * np.sqrt(2 / compared):
+    elif found.misfit > largest_misfit(int(compared), targets.replicates - 1):
         warnings.append(f"The moments differ by {np.sqrt(found.misfit):.2g} standard errors on average: the model does not describe the data.")
     if (seen.noise > 0.3).any():
         loud = [name for name, noise in zip(problem.free, seen.noise, strict=True) if noise > 0.3]
@@ -160,14 +201,10 @@ def curves(problem: Problem, key: jax.Array, logs: np.ndarray) -> tuple[Fitted, 
         paths = simulate(jax.random.fold_in(key, number), problem.network, parameters, one.initial_counts, times, num_paths=_CURVE_PATHS)
         counts = np.asarray(paths.counts[..., list(problem.observed)], float)
         low, high = np.quantile(counts, (0.05, 0.95), axis=0)
-        numbers = np.isfinite(one.counts).sum(0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.nansum(one.counts, axis=0) / np.where(numbers, numbers, np.nan)
-            squares = np.nansum((one.counts - means) ** 2, axis=0) / np.where(numbers > 1, numbers - 1, np.nan)
-        filled = np.where(numbers >= _FOR_QUANTILES, one.counts, 0)
-        data_low, data_high = (np.where(numbers >= _FOR_QUANTILES, edge, np.nan) for edge in np.nanquantile(filled, (0.05, 0.95), axis=0))
-        errors = np.sqrt(squares / np.where(numbers, numbers, np.nan))
-        found.append(Fitted(one.name, times, counts.mean(0), low, high, one.times, means, errors, data_low, data_high))
+        data = Moments.of(one.times, one.counts)
+        enough = data.numbers >= _FOR_QUANTILES
+        data_low, data_high = (np.where(enough, edge, np.nan) for edge in np.nanquantile(np.where(enough, one.counts, 0), (0.05, 0.95), axis=0))
+        found.append(Fitted(one.name, times, counts.mean(0), low, high, one.times, data.means, half_widths(data), data_low, data_high))
     return tuple(found)
 
 
@@ -176,13 +213,3 @@ def _starts(problem: Problem, seed: int, number: int, spread: float) -> np.ndarr
     steps = np.random.default_rng(seed).normal(0, spread, (number, len(problem.free)))
     steps[0] = 0
     return problem.guess + np.clip(steps, -2 * spread, 2 * spread)
-
-
-def _check_numbers(noise: Any, num_starts: int, spread: float, num_paths: int, num_steps: int) -> None:
-    if noise is not None and not 0 < float(noise) < np.inf:
-        raise CalibrationError(f"expected noise as a number > 0 in molecules, or none, received {noise}")
-    for name, value, least in (("num_starts", num_starts, 1), ("num_paths", num_paths, 64), ("num_steps", num_steps, 10)):
-        if value != int(value) or value < least:
-            raise CalibrationError(f"expected {name} as a whole number ≥ {least}, received {value}")
-    if not 0 <= spread < 5:
-        raise CalibrationError(f"expected spread, of the logarithm of first guesses, in [0, 5), received {spread}")

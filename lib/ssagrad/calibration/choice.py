@@ -19,13 +19,24 @@ from ssagrad.lyapunov import tangent_growth
 from ssagrad.network import NetworkError
 from ssagrad.simulate import SimulationError, simulate
 
+
+def _dynkin_controls(*arguments: Any, num_paths: int, **options: Any) -> Any:
+    """With fewer batches of paths where there are few paths, 4 in each."""
+    return estimators.dynkin_controls(*arguments, num_paths=num_paths, num_batches=min(32, num_paths // 16 * 4), **options)
+
+
+def _straight_through(*arguments: Any, estimator: Callable, **options: Any) -> Any:
+    """Derivatives of counts averaged over a tenth of the observed time."""
+    return estimator(*arguments, cutoff=float(arguments[-1][-1]) / 10, **options)
+
+
 ESTIMATORS = {
-    "dynkin_controls": estimators.dynkin_controls,
+    "dynkin_controls": _dynkin_controls,
     "score_function": estimators.score_function,
     "forked_path": estimators.forked_path,
     "coupled_difference": estimators.coupled_difference,
-    "gumbel_softmax": partial(estimators.gumbel_softmax, temperature=0.5),
-    "propensity_straight_through": estimators.propensity_straight_through,
+    "gumbel_softmax": partial(_straight_through, estimator=estimators.gumbel_softmax, temperature=0.5),
+    "propensity_straight_through": partial(_straight_through, estimator=estimators.propensity_straight_through),
 }
 BIASED = ("gumbel_softmax", "propensity_straight_through")
 _PILOTS = ("dynkin_controls", "score_function")
@@ -86,8 +97,7 @@ def choose(key: jax.Array, problem: Problem, estimator: str, starts: np.ndarray,
     Raises:
         CalibrationError: an unknown name; exact gradients where there are too many states.
     """
-    if estimator not in ("auto", "exact", *ESTIMATORS):
-        raise CalibrationError(f"expected estimator among auto, exact, {', '.join(ESTIMATORS)}, received '{estimator}'")
+    check_options(estimator=estimator)
     if estimator in ("auto", "exact"):
         masters, why = exact_laws(key, problem, starts)
         if masters:
@@ -98,6 +108,24 @@ def choose(key: jax.Array, problem: Problem, estimator: str, starts: np.ndarray,
     warning = explosion(key, problem) if estimator in BIASED else ""
     biased = "; these gradients are biased, and so may the fit be" if estimator in BIASED else ""
     return Choice(estimator, f"{estimator} was asked for{biased}.", warning=warning)
+
+
+def check_options(
+    *, estimator: str = "auto", seed: int = 0, noise: float | None = None, num_starts: int = 4, spread: float = 0.7, num_paths: int = 256,
+    num_steps: int = 150,
+) -> None:  # fmt: skip
+    """Raises CalibrationError for options of `calibrate.fit` that cannot be meant."""
+    if estimator not in ("auto", "exact", *ESTIMATORS):
+        raise CalibrationError(f"expected estimator among auto, exact, {', '.join(ESTIMATORS)}, received '{estimator}'")
+    if noise is not None and not 0 < float(noise) < np.inf:
+        raise CalibrationError(f"expected noise as a number > 0 in molecules, or none, received {noise}")
+    if noise is not None and estimator != "auto":
+        raise CalibrationError(f"expected no estimator beside noise, which asks for a particle filter, received '{estimator}'")
+    for name, value, least in (("seed", seed, 0), ("num_starts", num_starts, 1), ("num_paths", num_paths, 64), ("num_steps", num_steps, 10)):
+        if not least <= value < 2**32 or value != int(value):
+            raise CalibrationError(f"expected {name} as a whole number ≥ {least}, received {value}")
+    if not 0 <= spread < 5:
+        raise CalibrationError(f"expected spread, of the logarithm of first guesses, in [0, 5), received {spread}")
 
 
 def exact_laws(key: jax.Array, problem: Problem, starts: np.ndarray) -> tuple[tuple[MasterEquation, ...], str]:
@@ -145,7 +173,6 @@ def pilot(key: jax.Array, problem: Problem, *, because: str, num_paths: int) -> 
             rows += estimators.compare({name: wrapped}, key, problem.network, free, one.initial_counts, one.times, observable=observable, **sizes)
         except _NOT_POSSIBLE as error:
             refused.append(f"{name} is not possible here ({str(error).splitlines()[0][:120]})")
-    warning = explosion(key, problem)
     if not rows:
         raise CalibrationError(f"expected an estimator that works with this network, received refusals: {'; '.join(refused)}")
     precision = {}
@@ -155,7 +182,7 @@ def pilot(key: jax.Array, problem: Problem, *, because: str, num_paths: int) -> 
     others = [f"{precision[best] / value:.3g} times that of {name}" for name, value in precision.items() if name != best]
     measured = f"its precision per second in a pilot of {_REPETITIONS * num_paths} paths is {' and '.join(others)}" if others else "it works here"
     words = "; ".join([measured, *refused])
-    return Choice(best, f"{best}: {because}, and {words}.", rows=tuple(rows), warning=warning)
+    return Choice(best, f"{best}: {because}, and {words}.", rows=tuple(rows))
 
 
 def explosion(key: jax.Array, problem: Problem) -> str:

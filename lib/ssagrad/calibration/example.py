@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ssagrad.calibration.choice import check_options
 from ssagrad.calibration.experiments import as_problem
 from ssagrad.calibration.model_text import CalibrationError, ModelText, model_from_text, read_model
 from ssagrad.calibration.targets import targets_of
@@ -54,9 +55,23 @@ def model_and_data(model: str, data: str, *, seed: int, noisy: bool = False, **s
     return Example(read_model(model), Observations.read(data, noisy=noisy), {})
 
 
-def names_of(text: str, model: ModelText) -> tuple[str, ...]:
-    """Names separated by commas; the model's rate constants if there are none."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) or model.network.parameter_names or tuple(model.parameters)
+def names_of(text: str, model: Any) -> tuple[str, ...]:
+    """Names separated by commas. If there are none: rate constants, and what laws that are no mass action read, where these can be looked into.
+
+    Of an SBML model, sizes of compartments, species that no reaction changes, and parameters from which initial counts are computed are left out.
+    """
+    if given := tuple(name.strip() for name in text.split(",") if name.strip()):
+        return given
+    laws = [reaction.propensity for reaction in model.network.reactions if reaction.propensity is not None]
+    if any(not hasattr(law, "expression") for law in laws):
+        return tuple(model.parameters)
+    read, kept = set(model.network.parameter_names), set()
+    if hasattr(model, "initial"):
+        from ssagrad.sbml.expressions import leaves
+
+        read = read.union(*(leaves(law.expression, "parameter") for law in laws))
+        kept = {*model.compartments, *model.observables}.union(*(leaves(formula, "parameter") for formula in model.initial.values()))
+    return tuple(name for name in model.parameters if name in read - kept) or tuple(model.parameters)
 
 
 def outbreaks(seed: int, *, people: int = 20, num_groups: int = 150, species: tuple[str, ...] = ("I", "D")) -> Example:
@@ -82,13 +97,17 @@ def outbreaks(seed: int, *, people: int = 20, num_groups: int = 150, species: tu
     return Example(model, Observations.from_table(rows), truth)
 
 
-def check_files(model: str, data: str, free: str, *, noisy: bool = False) -> None:
+def check_files(model: str, data: str, free: str, *, noise: float = 0.0, estimator: str = "auto", seed: int = 0, **sizes: int) -> None:
     """Reads a user's files and refuses what cannot be fitted, before anything is computed.
+
+    Args:
+        sizes: num_starts and num_paths, as `calibrate.fit` takes them.
 
     Raises:
         CalibrationError, ObservationsError, NetworkError or SbmlError, all of them ValueErrors; OSError, ImportError.
     """
-    found = model_and_data(model, data, seed=0, noisy=noisy, num_groups=2)
+    check_options(estimator=estimator, seed=seed, noise=noise if noise != 0 else None, **sizes)
+    found = model_and_data(model, data, seed=0, noisy=noise > 0, num_groups=2)
     problem = as_problem(found.model, found.observations, names_of(free, found.model))
-    if not noisy:
+    if not noise:
         targets_of(problem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from ssagrad.calibration.model_text import CalibrationError
 from ssagrad.network import Network
-from ssagrad.observations import Observations
+from ssagrad.observations import Observations, nearest
 
 
 class Experiment(NamedTuple):
@@ -61,28 +60,31 @@ def as_problem(model: Any, data: Observations, free: Sequence[str], conditions: 
     Raises:
         CalibrationError: names that do not fit, values that cannot be fitted. ObservationsError: unknown species. NetworkError: bad values.
     """
-    if getattr(model, "events", None):
-        raise CalibrationError("expected a model without events (jumps at a time or a trigger), received one with; gradients do not follow them")
+    if events := [str(getattr(event, "id", event)) for event in getattr(model, "events", ())]:
+        raise CalibrationError(f"expected a model without events (jumps at a time or a trigger), received {events}; gradients do not follow them")
     network, values = model.network, {name: float(value) for name, value in model.parameters.items()}
     data.check_species(known=network.species)
     free = _check_free(free, values)
     written = getattr(model, "conditions", {}).items()
     changes = {name: {"parameters": values, "initial_counts": counts} for name, (values, counts) in written} | dict(conditions or {})
     names = [one.name for one in data.conditions]
-    for name in changes:
+    for name, own in changes.items():
         if name not in names:
-            raise CalibrationError(f"expected conditions of the data, {names}, received '{name}'{_nearest(name, names)}")
-    observed, experiments, notes = tuple(network.species.index(name) for name in data.species), [], []
+            raise CalibrationError(f"expected conditions of the data, {names}, received '{name}'{nearest(name, names)}")
+        _check_changes(name, own, values)
+    observed, experiments, notes = tuple(network.species.index(name) for name in data.species), [], _note_alike(names, changes)
     for one in data.conditions:
         own = changes.get(one.name, {})
         pinned = dict(own.get("parameters", {}))
         parameters = values | {name: float(value) for name, value in pinned.items()}
         network.check_parameters(parameters)
-        start = np.asarray(network.counts_from({**_named(model.initial_counts), **own.get("initial_counts", {})}), float)
+        given = dict(own.get("initial_counts", {}))
+        start = np.asarray(network.counts_from(_start(model, parameters, given, [name for name in free if name not in pinned])), float)
         later = one.times > 0
         notes += _note_start(one, start[list(observed)], data.species)
-        if later.any():
-            experiments.append(Experiment(one.name, parameters, frozenset(pinned), start, one.times[later], one.counts[:, later]))
+        if not later.any():
+            raise CalibrationError(f"condition '{one.name}': expected counts after time 0, received none; leave this condition out of the data")
+        experiments.append(Experiment(one.name, parameters, frozenset(pinned), start, one.times[later], one.counts[:, later]))
     if pinned_everywhere := [name for name in free if all(name in one.pinned for one in experiments)]:
         raise CalibrationError(f"expected free parameters that some condition leaves open, received '{pinned_everywhere[0]}', which all of them set")
     return Problem(network, free, data.species, observed, tuple(experiments), tuple(notes))
@@ -153,7 +155,7 @@ def _check_free(free: Sequence[str], values: Mapping[str, float]) -> tuple[str, 
         raise CalibrationError(f"expected the names of the parameters to fit, each once, received {list(free)}; the model has {list(values)}")
     for name in free:
         if name not in values:
-            raise CalibrationError(f"expected free parameters of the model, received '{name}'{_nearest(name, list(values))}")
+            raise CalibrationError(f"expected free parameters of the model, received '{name}'{nearest(name, list(values))}")
         if not 0 < values[name] < np.inf:
             raise CalibrationError(f"expected a first guess > 0 of '{name}', which is fitted on a logarithmic scale, received {values[name]:g}")
     return free
@@ -172,12 +174,34 @@ def _note_start(one: Any, start: np.ndarray, species: Sequence[str]) -> list[str
     ]
 
 
-def _named(initial: Any) -> dict[str, Any]:
-    if not isinstance(initial, Mapping):
-        raise CalibrationError(f"expected initial counts as a mapping from species to molecules, received {type(initial).__name__}")
-    return dict(initial)
+def _check_changes(name: str, own: Mapping[str, Any], values: Mapping[str, float]) -> None:
+    if unknown := [key for key in own if key not in ("parameters", "initial_counts")]:
+        raise CalibrationError(f"condition '{name}': expected changes of parameters and of initial_counts, received {unknown}")
+    if unknown := [key for key in own.get("parameters", {}) if key not in values]:
+        raise CalibrationError(f"condition '{name}': unknown parameter '{unknown[0]}'{nearest(unknown[0], list(values))}")
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f"; did you mean '{near[0]}'?" if near else f"; there are {list(known)}"
+def _note_alike(names: Sequence[str], changes: Mapping[str, Any]) -> list[str]:
+    """A sentence where the model does not tell conditions of the data apart."""
+    alike = [name for name in names if not any(changes.get(name, {}).values())]
+    if len(alike) < 2:
+        return []
+    same = f"The model says nothing different about the conditions {', '.join(alike)}, which are fitted as one and the same"
+    return [f"{same}; '[{alike[-1]}]' in a model's text, or conditions=, says what is different there."]
+
+
+def _start(model: Any, parameters: Mapping[str, float], given: Mapping[str, Any], free: Sequence[str]) -> dict[str, Any]:
+    """Initial counts by species at these parameters, then what is given; CalibrationError if others are computed from a free parameter."""
+    if not isinstance(model.initial_counts, Mapping):
+        raise CalibrationError(f"expected initial counts as a mapping from species to molecules, received {type(model.initial_counts).__name__}")
+    if not hasattr(model, "counts_at_start"):
+        return {**model.initial_counts, **given}
+    from ssagrad.sbml.expressions import leaves
+
+    for species, formula in model.initial.items():
+        if species not in given and (moved := [name for name in free if name in leaves(formula, "parameter")]):
+            raise CalibrationError(
+                f"expected free parameters that change rates alone, received '{moved[0]}', from which the model computes the initial count of "
+                f"'{species}'; gradients do not follow initial counts: keep '{moved[0]}' fixed, or give the count under every condition"
+            )
+    return model.counts_at_start(parameters, given)

@@ -26,7 +26,7 @@ from ssagrad.notation import NetworkError
 _NAME = r"[A-Za-z_]\w*"
 _VALUE = re.compile(rf"({_NAME})\s*(\(\s*0\s*\))?\s*=(.*)\Z", re.DOTALL)
 _CONDITION = re.compile(r"\[([^\[\]]+)\]\Z")
-_SBML = (".xml", ".sbml")
+_SBML = (".xml", ".sbml", ".ant", ".antimony")  # what `ssagrad.sbml.read` reads
 
 
 class CalibrationError(ValueError):
@@ -47,7 +47,7 @@ class ModelText(NamedTuple):
 
 
 def read_model(path: str | os.PathLike) -> Any:
-    """A model from a file: SBML (`.xml`, `.sbml`; needs the extra sbml), or text as above under any other name.
+    """A model from a file: SBML (`.xml`, `.sbml`) or Antimony (`.ant`), for which there are extras, or text as above under any other name.
 
     Returns:
         An object with `network`, `parameters` and `initial_counts`: `ModelText`, or what `ssagrad.sbml.read` returns.

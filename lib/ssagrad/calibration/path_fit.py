@@ -48,7 +48,7 @@ def fit_paths(
         starts: ln of first guesses [M, P]. noise: standard deviation of each measurement, in molecules.
 
     Raises:
-        CalibrationError: no start has a likelihood, or the information is not that of a maximum.
+        CalibrationError: no start has a likelihood.
     """
     loss = _loss(problem, noise, num_particles)
     begin = {name: starts[:, p] for p, name in enumerate(problem.free)}

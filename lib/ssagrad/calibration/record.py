@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssagrad.calibration.identifiability import Direction
+from ssagrad.calibration.targets import least_error
 from ssagrad.estimators.comparison import Row, show
+from ssagrad.observations import Moments
 from ssagrad.tables import Table
 
 
@@ -17,7 +19,7 @@ class Fitted(NamedTuple):
     """Data and fitted model under one condition, for the S observed species.
 
     times: of the curves [F]. means: of the model [F, S]. low, high: of nine paths in ten [F, S].
-    data_times: [T]. data_means, data_errors: means over replicates and their standard errors [T, S]; NaN where there are none.
+    data_times: [T]. data_means, data_errors: means over replicates and the half widths of their 95 % intervals [T, S]; NaN where there are none.
     data_low, data_high: 5 % and 95 % quantiles of the replicates [T, S]; NaN where there are fewer than 20.
     """
 
@@ -65,7 +67,8 @@ class Calibration:
 
     Attributes:
         estimates: of the free parameters, by name. standard_errors: of their logarithms (relative errors); infinite where not determined.
-        intervals: 95 %, normal in the logarithm. covariance: of the logarithms [P, P].
+        intervals: 95 %, of Student's t in the logarithm with one degree of freedom less than there are replicates at a time (half of the compared
+            means have more), which for many is normal; of single paths normal. covariance: of the logarithms [P, P].
         estimator, why: where gradients came from, and the reason. pilot: measurements behind the choice, if there was one.
         misfit: loss at the end: mean square distance of the compared moments in their errors, about 1 if the model is right; of single paths, minus
             the log-likelihood.
@@ -113,9 +116,15 @@ class Calibration:
         rows = []
         for name, value in self.estimates.items():
             error, (low, high) = self.standard_errors[name], self.intervals[name]
-            known = np.isfinite(error)
-            rows.append((name, f"{value:.4g}", f"{100 * error:.2g} %" if known else "–", f"{low:.4g} to {high:.4g}" if known else "not determined"))
+            known, bounded = np.isfinite(error), low > 0 or high < np.inf  # a profile may end on one side
+            rows.append((name, f"{value:.4g}", f"{100 * error:.2g} %" if known else "–", f"{low:.4g} to {high:.4g}" if bounded else self._open(name)))
         return Table(("parameter", "estimate", "standard error", "95 % interval"), rows)
+
+    def _open(self, name: str) -> str:
+        """Why a parameter has no interval: a direction with a share of it is not determined, or the fit cannot tell whether."""
+        place = list(self.estimates).index(name)
+        shared = [one for one in self.undetermined if abs(one.exponents[place]) > 0.1 * np.linalg.norm(one.exponents)]
+        return "cannot be told" if shared and all(one.is_noisy for one in shared) else "not determined"
 
     def diagnosis(self) -> Table:
         """What there is to know about the fit, in words."""
@@ -126,7 +135,8 @@ class Calibration:
             paths = f"means are worth those of {self.effective_size:.3g} plain paths"
             share = f"{100 * self.effective_size:.2g} % of the particles at least"
             rows.append(("effective sample size", share if self.effective_size < 1 else paths))
-        rows += [("not determined" if not one.is_determined else "determined", one.text) for one in self.directions]
+        words = {True: "cannot be told", False: "not determined"}
+        rows += [("determined" if one.is_determined else words[one.is_noisy], one.text) for one in self.directions]
         return Table(("what", "found"), rows + [("warning", text) for text in self.warnings])
 
     def pilot_table(self) -> Table:
@@ -137,11 +147,32 @@ class Calibration:
         return f"{self.table()!r}\n\n{self.diagnosis()!r}"
 
 
-def intervals_of(names: tuple[str, ...], logs: np.ndarray, covariance: np.ndarray) -> tuple[dict, dict, dict]:
-    """Estimates, standard errors of their logarithms, and 95 % intervals, by name."""
+def intervals_of(names: tuple[str, ...], logs: np.ndarray, covariance: np.ndarray, *, freedom: float = np.inf) -> tuple[dict, dict, dict]:
+    """Estimates, standard errors of their logarithms, and 95 % intervals by Student's t with `freedom` degrees of freedom, by name."""
     errors = np.sqrt(np.maximum(np.diag(covariance), 0))
+    reach = quantile(freedom) * errors
     with np.errstate(over="ignore"):
-        low, high = np.exp(logs - 1.96 * errors), np.exp(logs + 1.96 * errors)
+        low, high = np.exp(logs - reach), np.exp(logs + reach)
     values: Mapping[str, np.ndarray] = {"estimate": np.exp(logs), "error": errors}
     ranges = {name: (float(low[p]), float(high[p])) for p, name in enumerate(names)}
     return *({name: float(values[key][p]) for p, name in enumerate(names)} for key in ("estimate", "error")), ranges
+
+
+def half_widths(data: Moments) -> np.ndarray:
+    """Of 95 % intervals of the means [T, S], by Student's t; NaN of fewer than two counts."""
+    errors = np.where(data.standard_errors == 0, least_error(np.nan_to_num(data.means), data.numbers), data.standard_errors)
+    return quantile(np.maximum(data.numbers - 1, 1)) * errors
+
+
+def largest_misfit(number: int, freedom: float) -> float:
+    """What the mean square of residuals of a right model hardly exceeds: 2 + 4 √(2/D) of D moments, or 99.9 % of Snedecor's F if that is more."""
+    from scipy import stats
+
+    return max(2 + 4 * float(np.sqrt(2 / number)), float(stats.f.ppf(0.999, number, freedom)))
+
+
+def quantile(freedom: Any) -> Any:
+    """97.5 % of Student's t."""
+    from scipy import stats
+
+    return stats.t.ppf(0.975, freedom)

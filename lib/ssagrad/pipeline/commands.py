@@ -4,11 +4,15 @@ A notebook writes to `.runs/<process>-<stem>/` inside the project. When it is do
 the report last: a run that is killed at any time leaves the old results whole, and the next run sweeps what it left.
 Results go to `figures/` and `reports/` for the paper profile, to their `quick/` folders for the quick one, and to
 `custom/` as soon as a parameter is set by hand: what is committed is only ever what `notebooks/paper.toml` says.
+Several notebooks run at once with an executor (see `ssagrad.executors`): each still publishes its results by itself.
 """
 
 import os
 import shutil
 import sys
+import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,34 +95,86 @@ def parameters(root, source, profile, given):
     return chosen
 
 
-def run(root, *, profile="quick", only=(), assignments=(), resume=False, stream=None):
+def run(root, *, profile="quick", only=(), assignments=(), resume=False, executor="serial", workers=2, address=None, stream=None):
     """Run notebooks in stem order and publish each when it is done; see `plan` for the arguments.
 
-    With `resume`, notebooks are left out whose report was made from the same cells, parameters and library code.
+    With `resume`, notebooks are left out whose report was made from the same cells, parameters and library code. With another `executor` than
+    "serial" several run at once, in `workers` processes or on the dask scheduler at `address`, which share the cores: what they measure of time
+    is then longer than alone.
 
     Raises:
-        PipelineError: something is refused before the start, or a notebook failed.
+        PipelineError: something is refused before the start, a notebook failed, or a file cannot be written.
     """
     jobs = plan(root, profile=profile, only=only, assignments=assignments)
-    sweep(root)
+    options = f"--profile {profile}" + "".join(f" --set {text}" for text in assignments)
+    with named_files("Nothing was run"):
+        sweep(root)
+        for folder in (root / ".runs", *jobs[0].folders):
+            results.check_folder(folder)
+    fresh = {job.source.stem for job in jobs if resume and not results.problems(root, job.source, job.parameters, job.folders)}
     progress = Progress([job.source for job in jobs], stream=stream)
     try:
+        seconds = {}
+        if executor != "serial":
+            seconds = run_at_once(root, [job for job in jobs if job.source.stem not in fresh], options, executor, workers, address)
         for job in jobs:
-            if resume and not results.problems(root, job.source, job.parameters, job.folders):
+            if job.source.stem in fresh:
                 progress.skip(job.source, "fresh, not run again")
                 continue
             progress.start(job.source)
-            stage = root / ".runs" / f"{os.getpid()}-{job.source.stem}"
-            try:
-                run_one(root, job, stage, progress.step)
-            except PipelineError as error:
-                raise PipelineError(f"{error}\n{how_to_go_on(root, job, stage, profile, assignments)}") from None
-            progress.finish()
+            if job.source.stem not in seconds:
+                run_job(root, job, options, progress.step)
+            progress.finish(seconds.get(job.source.stem))
     finally:
         progress.close()
         sweep(root, own=True)
-    pages.write_overview(root, jobs[0].folders)
+    with named_files("All notebooks are done, but their overview is not"):
+        pages.write_overview(root, jobs[0].folders)
     return jobs[0].folders
+
+
+def run_at_once(root, jobs, options, executor, workers, address):
+    """Run notebooks by an executor; returns the seconds that each took, by stem."""
+    from ssagrad import executors
+
+    same = {"root": str(root), "folders": [str(folder) for folder in jobs[0].folders] if jobs else [], "options": options}
+    values = [same | {"stem": job.source.stem, "parameters": job.parameters} for job in jobs]
+    with tempfile.TemporaryDirectory(dir=root / ".runs", prefix=f"{os.getpid()}-") as folder:  # what was run before is known from its report
+        try:
+            keys = executors.run(run_there, values, folder, executor=executor, workers=workers, address=address, progress="notebooks")
+        except (executors.ExecutorError, ImportError) as error:
+            raise PipelineError(f"{error}\nWhat is done is published; go on with: {command(root)} run {options} --resume") from None
+        return {job.source.stem: float(executors.load(folder, key)["value"]) for job, key in zip(jobs, keys, strict=True)}
+
+
+def run_there(root, folders, options, stem, parameters):
+    """Run one notebook in another process and publish it there, as an executor's task; returns the seconds that it took."""
+    began, root = time.monotonic(), Path(root)
+    run_job(root, Job(read_source(root, stem), parameters, results.Folders(*map(Path, folders))), options, lambda position: None)
+    return time.monotonic() - began
+
+
+def run_job(root, job, options, step):
+    """Run one notebook and publish its results; an error says how to go on."""
+    stage = root / ".runs" / f"{os.getpid()}-{job.source.stem}"
+    try:
+        with named_files(f"The results of {job.source.stem} are not published"):
+            run_one(root, job, stage, step)
+    except PipelineError as error:
+        raise PipelineError(f"{error}\n{how_to_go_on(root, job, stage, options)}") from None
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def named_files(what):
+    """Turns an OSError into a PipelineError that says which file could not be written or read."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename2 or error.filename or "a file"
+        why = f"{place}: {error.strerror or error}"
+        raise PipelineError(f"{what}: {why}. All figures and reports that were there are whole.") from None
 
 
 def run_one(root, job, stage, step):
@@ -139,15 +195,14 @@ def run_one(root, job, stage, step):
     results.move(stage, source.stem, job.folders)
 
 
-def how_to_go_on(root, job, stage, profile, assignments):
+def how_to_go_on(root, job, stage, options):
     """After a failure: where the notebook is kept, the command that runs it again, the one that runs the rest."""
     kept = root / ".runs" / f"{job.source.stem}.failed.ipynb"
     lines = []
     if (stage / "failed.ipynb").is_file():
         os.replace(stage / "failed.ipynb", kept)
         lines.append(f"The notebook up to there:  {kept.relative_to(root)}")
-    options = "".join(f" --set {text}" for text in assignments)
-    again = f"{command(root)} run --profile {profile}{options}"
+    again = f"{command(root)} run {options}"
     lines.append(f"Run it again:              {again} --only {job.source.stem}")
     lines.append(f"Then go on with the rest:  {again} --resume")
     return "\n".join(lines)

@@ -88,6 +88,10 @@ def execute(root, source, parameters, *, output, step):
             )  # fmt: skip
     except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         raise PipelineError(failure(source, running["position"], error)) from None
+    except OSError as error:
+        error.filename = error.filename or str(output / "failed.ipynb")  # a full disk says no name, and this file is cut short
+        (output / "failed.ipynb").unlink(missing_ok=True)
+        raise
     step(None)
     (output / "failed.ipynb").unlink()
     return without_stamps(executed)
@@ -151,9 +155,9 @@ class Progress:
         self.step(None)
         self.say(f"{self.label}: {why}")
 
-    def finish(self):
-        """A notebook is done."""
-        self.say(f"{self.label}: done in {time.monotonic() - self.began:.0f} s")
+    def finish(self, seconds=None):
+        """A notebook is done; `seconds` if it was run elsewhere."""
+        self.say(f"{self.label}: done in {time.monotonic() - self.began if seconds is None else seconds:.0f} s")
 
     def say(self, text):
         """Print a line above the bar."""

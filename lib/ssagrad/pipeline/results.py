@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from ssagrad.pipeline import digest
@@ -65,12 +66,24 @@ def figure_files(report):
     return {figure[key] for figure in report["figures"] for key in ("file", "vector") if key in figure}
 
 
+def check_folder(folder):
+    """Make a folder, and write and remove a file there; OSError where that cannot be done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+            file.flush()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
 def move(stage, stem, folders):
     """Move a finished notebook's files to their places, its report last; remove figures that it no longer makes."""
     old = read_report(folders.reports / f"{stem}.json")
     new = read_report(stage / "reports" / f"{stem}.json")
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
     for path in sorted((stage / "figures").iterdir()):
         os.replace(path, folders.figures / path.name)
     for ending in ("ipynb", "html", "json"):

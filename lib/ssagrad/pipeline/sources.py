@@ -15,6 +15,8 @@ from typing import NamedTuple
 import jupytext
 import nbformat
 
+from ssagrad.publish import write_bytes
+
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -193,5 +195,5 @@ def write_twin(root, source, verdict_outputs):
     text = twin_text(make_twin(source, verdict_outputs))
     if path.is_file() and path.read_text("utf-8") == text:
         return False
-    Path(path).write_text(text, "utf-8")
+    write_bytes(path, text.encode())
     return True

@@ -22,8 +22,11 @@ _MOST_PANELS = 12
 def model_and_data(panels: Mapping[tuple[str, str], Mapping[str, Any]], *, x_label: str = "time", y_label: str = "count") -> Figure:
     """Means of the data with error bars on means and 90 % bands of the model, a row for each condition, a column for each species.
 
+    A hollow point is a count without an interval: of one replicate alone.
+
     Args:
-        panels: {(condition, species): {"curve": (times, means, low, high), "data": (times, means, errors), "range": (low, high) of the data}}.
+        panels: {(condition, species): {"curve": (times, means, low, high), "data": (times, means, half widths of intervals),
+            "range": (low, high) of the data}}.
     """
     rows, columns = (list(dict.fromkeys(keys)) for keys in zip(*list(panels)[:_MOST_PANELS], strict=True))
     figure, grid = plt.subplots(
@@ -36,7 +39,9 @@ def model_and_data(panels: Mapping[tuple[str, str], Mapping[str, Any]], *, x_lab
         axes.plot(times, means, color=_MODEL, lw=1.8)
         when, centre, error = parts["data"]
         axes.vlines(when, *parts["range"], color=_DATA, lw=1, alpha=0.45)
-        axes.errorbar(when, centre, 1.96 * np.nan_to_num(error), color=_DATA, fmt="o", ms=4.5, capsize=3, lw=1.6, zorder=5)
+        axes.errorbar(when, centre, error, color=_DATA, fmt="none", capsize=3, lw=1.6, zorder=5)
+        for chosen, face in ((np.isfinite(error), _DATA), (np.isnan(error), "white")):
+            axes.plot(np.where(chosen, when, np.nan), centre, "o", ms=4.5, color=_DATA, mfc=face, clip_on=False, zorder=6)
         if condition == rows[0]:
             axes.set_title(species, fontsize="medium")
         if species == columns[0]:
@@ -46,8 +51,13 @@ def model_and_data(panels: Mapping[tuple[str, str], Mapping[str, Any]], *, x_lab
     for axes in grid[-1]:
         axes.set_xlabel(x_label)
     handles = [Line2D([], [], color=_MODEL), Patch(color=_MODEL, alpha=0.18), Line2D([], [], color=_DATA, marker="o", ls="", ms=5)]
-    handles.append(Line2D([], [], color=_DATA, lw=1, alpha=0.45))
-    words = ["model, mean", "model, 90 % of paths", "data, mean and 95 % interval", "data, 90 % of replicates"]
+    words = ["model, mean", "model, 90 % of paths", "data, mean and 95 % interval"]
+    if any(np.isfinite(parts["range"]).any() for parts in panels.values()):
+        handles.append(Line2D([], [], color=_DATA, lw=1, alpha=0.45))
+        words.append("data, 90 % of replicates")
+    if any((np.isfinite(parts["data"][1]) & np.isnan(parts["data"][2])).any() for parts in panels.values()):
+        handles.append(Line2D([], [], color=_DATA, mfc="white", marker="o", ls="", ms=5))
+        words.append("data, one count")
     figure.legend(handles, words, loc="outside lower center", ncols=2 if len(columns) < 3 else 4)
     return figure
 
@@ -109,7 +119,7 @@ def estimates_with_intervals(
         axes.plot(estimate, place, "o", color=colour, ms=8, mec="white", zorder=4)
         if truth and name in truth:
             axes.plot(truth[name] / guesses[name], place - 0.27, marker="*", color=INK, ms=10, mec="white", mew=0.5, ls="", zorder=5)
-        words = f"{intervals[name][0]:.3g}" + ("  not determined" if is_open else f"  ({intervals[name][1]:.3g} to {intervals[name][2]:.3g})")
+        words = f"{intervals[name][0]:.3g}" + ("  left open" if is_open else f"  ({intervals[name][1]:.3g} to {intervals[name][2]:.3g})")
         axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize="small", color=colour if is_open else INK)
     axes.axvline(1, color="0.6", lw=1, ls=(0, (4, 3)), zorder=1)
     axes.set(xscale="log", xlim=(low_end, high_end), ylim=(len(names) - 0.4, -0.6), xlabel="parameter / first guess")

@@ -33,7 +33,7 @@ __all__ = ["Formula", "Model", "SbmlError", "read", "read_antimony"]
 
 
 def read(source: str | bytes | os.PathLike) -> Model:
-    """The model of an SBML document: its path, or its text.
+    """The model of an SBML document: its path, or its text. A file in Antimony is read if its name ends with .ant.
 
     Raises:
         SbmlError: no such file, not valid SBML, or what exact simulation cannot follow, by the id of the element. ImportError: what to install.

@@ -100,7 +100,7 @@ def _multiply(left: tuple[float, dict], right: tuple[float, dict], power: int) -
 
 
 _KEEPS_SIGN = {"plus", "max", "min", "piecewise", "factorial", "root", "floor", "ceiling", "quotient"}
-_NEVER_NEGATIVE = TRUTHS | {"amount", "parameter", "exp", "abs", "cosh"}
+_NEVER_NEGATIVE = TRUTHS | {"amount", "parameter", "origin", "exp", "abs", "cosh"}
 
 
 def cannot_be_negative(law: Expression) -> bool:

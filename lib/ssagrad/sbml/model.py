@@ -48,7 +48,8 @@ class Model:
         name: of the document.
         network: species and reactions. Kinetic laws that are stochastic mass action are read as such, all others are functions.
         parameters: values by name [units of the document]: global parameters, `reaction_k` for the local parameter k of a reaction, sizes of
-            compartments, and species that are constant or on the boundary. Replace any of them: `model.parameters | {"k": 2.0}`.
+            compartments, and species that are constant or on the boundary (amount or concentration, as the document gives it; events may assign
+            them). Replace any of them: `model.parameters | {"k": 2.0}`.
         initial_counts: molecules of each species of the network at time 0.
         events: as read; a trigger that time can turn needs `Model.simulate` (the network alone then is an error), the others are part of the network.
         compartments: sizes by id, of those that have one.
@@ -122,9 +123,12 @@ class Model:
         return counts | given
 
     def observable(self, name: str, parameters: Mapping[str, Any] | None = None) -> Callable[[dict[str, jax.Array]], jax.Array]:
-        """An observable as `Ensemble.mean` and its relatives take it, `paths.mean(model.observable("[X]"))`, at these parameters."""
+        """An observable as `Ensemble.mean` and its relatives take it, `paths.mean(model.observable("[X]"))`, at these parameters; or a species."""
+        seen = [self.variables[column][0] if column in self.variables else column for column in self.network.species]
+        if name in seen:
+            return lambda counts: counts[name]
         if name not in self.observables:
-            raise SbmlError(f"unknown observable '{name}'; the model has {sorted(self.observables)}, and its species {list(self.network.species)}")
+            raise SbmlError(f"unknown observable '{name}'; the model has {sorted(self.observables)}, and its species {seen}")
         formula, values = self.observables[name], self.complete(parameters)
         return lambda counts: formula(counts, values)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ssagrad.ensemble import Ensemble
 from ssagrad.sbml.clock import ROUNDING, next_turn, truths
-from ssagrad.sbml.events import HIDDEN, Event, settle
+from ssagrad.sbml.events import HIDDEN, MOST_ROUNDS, Event, settle
 from ssagrad.sbml.expressions import Expression, SbmlError, as_truth, evaluate, leaves, value_of
 from ssagrad.simulate import SimulationError, check_times, simulate
 
@@ -100,6 +100,13 @@ class _Run:
 
     def settle(self, state: _State, *, after: bool) -> _State:
         """Executes all events that are due at the state's time (or right after it), and notes the delayed ones that were triggered."""
+        for _ in range(MOST_ROUNDS):
+            state = self._settled(state, after=after)
+            if not any(d.time <= state.time for d in state.due):  # a delay of 0 is due at once
+                return state
+        raise SimulationError(f"at t = {state.time:g}: events with a delay of 0 set off one another without end")
+
+    def _settled(self, state: _State, *, after: bool) -> _State:
         events, read = self.model.events, self.read(state, after=after)
         now = [d for d in state.due if abs(d.time - state.time) <= ROUNDING * max(1.0, state.time)]
         later = [d for d in state.due if d not in now] if now else list(state.due)
@@ -114,8 +121,7 @@ class _Run:
             later = [d if event.persistent or d.event != i else d._replace(paths=d.paths & last[i]) for d in later]
             if settled.triggered[i].any():
                 later.append(self._delayed(event, i, state.time, settled.triggered[i], settled.values[i]))
-        state = state._replace(columns=settled.columns, last=last, due=tuple(d for d in later if d.paths.any()))
-        return self.settle(state, after=after) if any(d.time <= state.time for d in state.due) else state
+        return state._replace(columns=settled.columns, last=last, due=tuple(d for d in later if d.paths.any()))
 
     def _forced(self, now: list[_Due]) -> tuple[tuple[np.ndarray, tuple[np.ndarray, ...]], ...]:
         """For each event, on which paths a delayed execution is due, with its values."""

@@ -6,8 +6,10 @@ import os
 from typing import Any
 from xml.parsers import expat
 
+from ssagrad.sbml.antimony_text import from_antimony
 from ssagrad.sbml.expressions import SbmlError
 
+ANTIMONY = (".ant", ".antimony")  # endings of files
 MOST_BYTES, MOST_NESTING = 20_000_000, 250
 _NEEDED = {"l3v2extendedmath"}  # packages that may be required of a reader: this one only adds operators
 
@@ -22,7 +24,7 @@ def import_libsbml() -> Any:
 
 
 def load(source: str | bytes | os.PathLike) -> str:
-    """Text of a document: what `source` says if it looks like XML, else the content of the file that it names.
+    """Text of a document: what `source` says if it looks like XML, else the content of the file that it names, from Antimony if it is called .ant.
 
     Raises:
         SbmlError: no such file, not UTF-8, more than 20 MB, not well-formed, a document type definition, or elements nested more than 250 deep.
@@ -41,8 +43,18 @@ def load(source: str | bytes | os.PathLike) -> str:
         raise SbmlError(f"expected a document in UTF-8, as SBML prescribes: {error}") from None
     if len(data) > MOST_BYTES:
         raise SbmlError(f"expected a document of at most {MOST_BYTES:,} bytes, received {len(data):,}")
+    if content is not source and text[:1] != "<":
+        text = _translated(os.fsdecode(source), text)
     _check_xml(text)
     return text
+
+
+def _translated(path: str, text: str) -> str:
+    """SBML from the content of a file that is none."""
+    if path.lower().endswith(ANTIMONY):
+        return from_antimony(text)
+    shown = f"expected SBML, which begins with '<', in {os.path.basename(path)}, received {text[:40]!r}"
+    raise SbmlError(f"{shown}; Antimony is read from files called .ant and by sbml.read_antimony, reactions such as 'A + B -> C @ k' by Network.from_text")
 
 
 def _content(path: str | os.PathLike) -> bytes:
@@ -51,8 +63,9 @@ def _content(path: str | os.PathLike) -> bytes:
             return file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         shown = os.fspath(path)
+        hint = "; a text in Antimony is read by sbml.read_antimony" if any(sign in str(shown) for sign in (";", "\n", "->", "=>")) else ""
         shown = shown if len(str(shown)) < 200 else f"{str(shown)[:200]}…"
-        raise SbmlError(f"cannot read an SBML file at {shown!r}: {getattr(error, 'strerror', None) or error}; SBML text starts with '<'") from None
+        raise SbmlError(f"cannot read an SBML file at {shown!r}: {getattr(error, 'strerror', None) or error}; SBML text starts with '<'{hint}") from None
 
 
 def _check_xml(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ssagrad.network import Network
 from ssagrad.notation import name_latex, reaction_latex, side_text
 from ssagrad.sbml.events import Assignment
-from ssagrad.sbml.expressions import Expression, substitute
+from ssagrad.sbml.expressions import Expression, leaves, substitute
 from ssagrad.sbml.source import import_libsbml, parse
 
 _INFIX = {"plus": (" + ", 1), "minus": (" - ", 1), "times": (" * ", 2), "divide": (" / ", 2), "power": ("^", 4)}
@@ -61,17 +61,36 @@ def network_text(network: Network) -> str:
 
 def model_text(model: Any) -> str:
     """Everything that is simulated, one line each: reactions with their laws, events, rules, values."""
-    laws = {reaction.name: f"   with {reaction.name} = {reaction.propensity}" for reaction in model.network.reactions if reaction.propensity is not None}
+    shown = lambda formula: formula_text(_with_names(formula, model))
+    functions = [reaction for reaction in model.network.reactions if reaction.propensity is not None]
+    laws = {reaction.name: f"   with {reaction.name} = {shown(reaction.propensity.expression)}" for reaction in functions}
     rows = [f"{model.name}: amounts are molecules, whatever the units of the document"]
     rows += [f"  {row}{laws.get(r.name, '')}" for r, row in zip(model.network.reactions, network_text(model.network).splitlines(), strict=True)]
     for event in model.events:
-        done = ", ".join(f"{_target(a, model)} := {formula_text(a.value)}" for a in event.assignments)
-        extra = "".join(f", {word} {formula_text(f)}" for word, f in (("after", event.delay), ("priority", event.priority)) if f is not None)
-        rows.append(f"  event {event.id}: when {formula_text(_with_time(event.trigger, model))}{extra}: {done}")
-    rows += [f"  {name} = {formula}" for name, formula in model.observables.items() if formula.expression.operator != "parameter"]
+        done = ", ".join(f"{_target(a, model)} := {shown(a.value)}" for a in event.assignments)
+        extra = "".join(f", {word} {shown(f)}" for word, f in (("after", event.delay), ("priority", event.priority)) if f is not None)
+        rows.append(f"  event {event.id}: when {shown(_with_time(event.trigger, model))}{extra}: {done}")
+    rows += [f"  {'amount of ' * is_amount}{name} = {shown(formula)}" for name, formula, is_amount in _computed(model)]
     rows.append("  parameters: " + ", ".join(f"{name} = {value:g}" for name, value in model.parameters.items()))
-    rows.append("  initial counts: " + ", ".join(f"{name} = {value}" for name, value in model.initial_counts.items()))
+    rows.append("  initial counts: " + ", ".join(f"{name} = {value}" for name, value in model.initial_counts.items() if name not in model.variables))
     return "\n".join(rows)
+
+
+def _computed(model: Any) -> list[tuple[str, Expression, bool]]:
+    """Observables that are no plain parameter, and whether one is the amount of a species whose concentration is the parameter of that name."""
+    formulas = {name: formula.expression for name, formula in model.observables.items() if formula.expression.operator != "parameter"}
+    return [(name, formula, name in leaves(formula, "parameter")) for name, formula in formulas.items()]
+
+
+def _with_names(formula: Expression, model: Any) -> Expression:
+    """The formula with what events assign by its name, where the simulation adds up a start, what had changed before and a column."""
+    arguments = tuple(_with_names(argument, model) for argument in formula.arguments)
+    for name, value in model.variables.values() if formula.operator == "plus" else ():
+        terms = value.arguments
+        for i in reversed(range(len(arguments) - len(terms) + 1)):
+            if arguments[i : i + len(terms)] == terms:
+                arguments = (*arguments[:i], Expression("name", (), name), *arguments[i + len(terms) :])
+    return arguments[0] if formula.operator == "plus" and len(arguments) == 1 else formula._replace(arguments=arguments)
 
 
 def _target(assignment: Assignment, model: Any) -> str:
@@ -96,17 +115,19 @@ def _with_time(trigger: Expression, model: Any) -> Expression:
 
 def model_latex(model: Any) -> str:
     """The reactions with their laws over an aligned block, then events and rules."""
-    network, rows = model.network, []
+    network, rows, shown = model.network, [], lambda formula: formula_latex(_with_names(formula, model))
     for reaction in network.reactions:
         left, right = ([(network.species[s], m) for s, m in side] for side in (reaction.reactants, reaction.products))
         row = reaction_latex(left, right, reaction.rate, reaction.factor, reaction.propensity is not None)
         if isinstance(getattr(reaction.propensity, "expression", None), Expression):
-            row += rf" && {name_latex(reaction.name)}(x) = {formula_latex(reaction.propensity.expression)}"
+            row += rf" && {name_latex(reaction.name)}(x) = {shown(reaction.propensity.expression)}"
         rows.append(row)
     for event in model.events:
-        done = r",\; ".join(rf"{name_latex(_target(a, model))} \leftarrow {formula_latex(a.value)}" for a in event.assignments)
-        rows.append(rf" & \text{{when }} {formula_latex(_with_time(event.trigger, model))}: && {done}")
-    rows += [rf" {name_latex(name.strip('[]'))} &= {formula_latex(f.expression)}" for name, f in model.observables.items() if not name.startswith("[")]
+        done = r",\; ".join(rf"{name_latex(_target(a, model))} \leftarrow {shown(a.value)}" for a in event.assignments)
+        rows.append(rf" & \text{{when }} {shown(_with_time(event.trigger, model))}: && {done}")
+    computed = [found for found in _computed(model) if not found[0].startswith("[")]
+    words = {True: r"\text{amount of }", False: ""}
+    rows += [rf" {words[is_amount]}{name_latex(name)} &= {shown(formula)}" for name, formula, is_amount in computed]
     return "$$\\begin{aligned}" + " \\\\ ".join(rows) + "\\end{aligned}$$"
 
 

@@ -2,11 +2,16 @@
 
 import doctest
 
+from types import SimpleNamespace
+
+import jax
 import numpy as np
 import pytest
 
-from ssagrad.calibration import CalibrationError, calibrate, fit, model_from_text, moment_fit
+from ssagrad import Network
+from ssagrad.calibration import CalibrationError, calibrate, choice, fit, model_from_text, moment_fit
 from ssagrad.calibration.example import outbreaks
+from ssagrad.calibration.experiments import as_problem
 from ssagrad.observations import Observations, ObservationsError
 
 BIRTH_DEATH = model_from_text("0 -> X @ birth; X -> 0 @ death; birth = 4; death = 0.5")
@@ -75,6 +80,32 @@ def test_a_fit_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
         fit(BIRTH_DEATH, data, checkpoint=path, **{**options, "num_starts": 3})
 
 
+@pytest.mark.parametrize("notation", ["functions", "sbml"])
+def test_a_checkpoint_of_another_rate_law_is_refused(tmp_path, monkeypatch, notation):
+    """A law edited under its name is another computation; the same one, made anew, is the same."""
+
+    def model(exponent):
+        if notation == "sbml":
+            from ssagrad import sbml
+
+            law = f"birth: => X; k * 10^{exponent} / (10^{exponent} + X^{exponent}); death: X => ; X; k = 9"
+            return sbml.read_antimony(f"model m\n compartment cell = 1\n substanceOnly species X in cell\n X = 0\n {law}\nend")
+        laws = {1: lambda x, p: p["k"] / (1 + x["X"]), 2: lambda x, p: p["k"] / (1 + x["X"] ** 2)}
+        network = Network.from_text("0 -> X @ birth; X -> 0 @ 1", propensities={"birth": laws[exponent]})
+        return SimpleNamespace(network=network, parameters={"k": 9.0}, initial_counts={})
+
+    def stop(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(moment_fit, "match_moments", stop)
+    options = {"free": "k", "estimator": "dynkin_controls", "checkpoint": tmp_path / "fit.npz"}
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fit(model(2), poisson_counts(3, times=(1.0,)), **options)
+    with pytest.raises(ValueError, match="another computation. network"):
+        fit(model(1), poisson_counts(3, times=(1.0,)), **options)
+
+
 def test_stopping_says_where_to_go_on(tmp_path, monkeypatch, capsys):
     """The message of Ctrl-C names the checkpoint."""
 
@@ -139,7 +170,12 @@ def test_single_noisy_paths_are_fitted_by_a_filter():
         ({"free": ("birth",), "noise": -1.0}, "noise as a number > 0"),
         ({"free": ("birth",), "num_starts": 0}, "num_starts as a whole number ≥ 1"),
         ({"free": ("birth",), "num_paths": 3}, "num_paths as a whole number ≥ 64"),
+        ({"free": ("birth",), "num_paths": float("nan")}, "num_paths as a whole number ≥ 64"),
+        ({"free": ("birth",), "seed": -1}, "seed as a whole number ≥ 0"),
+        ({"free": ("birth",), "noise": 1.0, "estimator": "exact"}, "expected no estimator beside noise"),
         ({"free": ("birth",), "conditions": {"low": {}}}, "expected conditions of the data"),
+        ({"free": ("birth",), "conditions": {"": {"params": {}}}}, "expected changes of parameters and of initial_counts, received .'params'"),
+        ({"free": ("birth",), "conditions": {"": {"parameters": {"deth": 1.0}}}}, "unknown parameter 'deth'; did you mean 'death'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options, message):
@@ -160,8 +196,37 @@ def test_models_and_data_have_to_fit():
     class WithEvents:
         network, parameters, initial_counts, events = BIRTH_DEATH.network, BIRTH_DEATH.parameters, {}, ("at time 3",)
 
-    with pytest.raises(CalibrationError, match="without events"):
+    with pytest.raises(CalibrationError, match="without events .* received .'at time 3'"):
         fit(WithEvents(), poisson_counts(8), free="birth")
+
+
+def test_conditions_that_the_model_does_not_tell_apart_are_named():
+    """Two conditions with nothing written about them are fitted as one, which is said; one of them may be what the model says without a condition."""
+    rows = {"time": [2.0] * 6, "replicate": range(6), "X": [12, 9, 14, 8, 11, 10], "condition": np.repeat(["control", "drug", "cold"], 2)}
+    changes = {"cold": {"parameters": {"death": 1.0}}}
+    (note,) = as_problem(BIRTH_DEATH, Observations.from_table(rows), "birth", changes).notes
+    assert "nothing different about the conditions control, drug, which" in note
+    assert not as_problem(BIRTH_DEATH, Observations.from_table(rows), "birth", changes | {"drug": {"initial_counts": {"X": 3}}}).notes
+
+
+@pytest.mark.parametrize("estimator", ["dynkin_controls", "gumbel_softmax", "propensity_straight_through"])
+def test_few_paths_are_enough_to_begin_with(estimator):
+    """num_paths=64, the least, is fitted with simulated gradients; what explodes is said of straight-through ones alone."""
+    found = fit(BIRTH_DEATH, poisson_counts(9, times=(1.0, 2.0)), free="birth", estimator=estimator, num_paths=64, num_starts=1)
+    assert abs(np.log(found.estimates["birth"] / 10)) < 4 * found.standard_errors["birth"]
+    assert estimator in choice.BIASED or not any("explode" in text for text in found.warnings)
+
+
+def test_straight_through_gradients_are_looked_into_only_where_they_are_used(monkeypatch):
+    """Their Lyapunov exponents are measured, and a warning is given, if one asks for them."""
+    asked = []
+    monkeypatch.setattr(choice, "explosion", lambda *arguments: asked.append(1) or "They explode.")
+    monkeypatch.setattr(choice.estimators, "compare", lambda by_name, *arguments, **sizes: [SimpleNamespace(estimator=[*by_name][0], efficiency=1.0)])
+    problem = as_problem(BIRTH_DEATH, poisson_counts(9), "birth")
+    options = {"key": jax.random.key(0), "problem": problem, "starts": problem.guess[None]}
+    assert choice.pilot(jax.random.key(1), problem, because="so", num_paths=128).warning == ""
+    assert choice.choose(estimator="score_function", **options).warning == "" and not asked
+    assert choice.choose(estimator="gumbel_softmax", **options).warning == "They explode."
 
 
 def test_data_at_time_zero_are_compared_with_the_start():

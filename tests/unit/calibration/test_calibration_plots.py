@@ -28,6 +28,7 @@ def test_panels_are_conditions_by_species():
     figure = plots.model_and_data({(c, s): panel() for c in ("low", "high") for s in "XY"})
     assert len(figure.axes) == 4 and all(axes.get_ylim()[0] == 0 for axes in figure.axes)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["X", "Y"] and figure.axes[2].get_xlabel() == "time"
+    assert [text.get_text() for text in figure.legends[0].get_texts()][2:] == ["data, mean and 95 % interval", "data, one count"]
     figure.canvas.draw()
 
 
@@ -46,7 +47,7 @@ def test_open_parameters_are_said_to_be_open():
     intervals = {"k": (1.0, 0.8, 1.3), "q": (2.0, 0.0, INF)}
     figure = plots.estimates_with_intervals(intervals, guesses={"k": 2.0, "q": 2.0}, ends={"k": [1.0, 1.1], "q": [2.0, 0.1]}, truth={"k": 1.1})
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert any("not determined" in text for text in texts) and any("0.8 to 1.3" in text for text in texts)
+    assert any("left open" in text for text in texts) and any("0.8 to 1.3" in text for text in texts)
     figure.canvas.draw()
 
 

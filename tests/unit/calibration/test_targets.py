@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssagrad.calibration import CalibrationError, model_from_text
+from ssagrad.calibration import CalibrationError, fit, model_from_text
 from ssagrad.calibration.experiments import as_problem
 from ssagrad.calibration.targets import targets_of
 from ssagrad.observations import Observations
@@ -49,12 +49,42 @@ def test_conditions_share_no_replicates():
     assert abs(correlation) < 1e-9
 
 
-def test_weights_leave_out_what_does_not_vary():
-    """A count that is the same in all replicates has no error to be weighed by."""
-    data = table([4, 4, 4, 7, 8, 9], [1, 1, 1, 2, 2, 2], [0, 1, 2, 0, 1, 2])
-    weight, seen = targets_of(as_problem(MODEL, data, ["birth"]), second=False).weight()
-    assert seen.tolist() == [False, True] and weight.shape == (1, 1)
-    np.testing.assert_allclose(weight, 3.0)
+def test_counts_without_scatter_weigh_as_if_one_of_them_were_off():
+    """Of n equal counts the mean has the error of n counts with one off by a molecule, or by a Poisson standard deviation; and that is said."""
+    data = table([0, 0, 0, 16, 16, 16, 7, 8, 9], np.repeat([1, 2, 3], 3), [0, 1, 2] * 3)
+    found = targets_of(as_problem(MODEL, data, ["birth"]), second=False)
+    np.testing.assert_allclose(found.errors[:, 0], [1 / 3, 4 / 3, 1 / np.sqrt(3)])
+    np.testing.assert_allclose(found.errors[0, 0], np.std([0, 0, 1], ddof=1) / np.sqrt(3))
+    np.testing.assert_allclose(found.means[:, 0], [0, 16, 8], atol=1e-12)
+    weight, seen = found.weight()
+    assert seen.all() and np.linalg.eigvalsh(weight).min() > 0
+    assert any("The same in all replicates of the data: X at 1, 2" in note for note in found.notes)
+
+
+def test_a_fit_of_zeros_bounds_the_rate():
+    """Thirty cells in which nothing was made in a unit of time: the rate comes below the 1/30 at which the likelihood has fallen by e."""
+    model = model_from_text("0 -> X @ birth; birth = 1")
+    found = fit(model, table([0] * 30, [1.0] * 30, range(30)), free="birth", num_starts=1)
+    assert found.estimates["birth"] < 1 / 30
+
+
+def test_times_that_differ_by_rounding_are_compared():
+    """Two replicates at 0.3 and one at 0.1 + 0.2 are three at one time."""
+    found = targets_of(as_problem(MODEL, table([3, 5, 7], [0.3, 0.3, 0.1 + 0.2], "abc"), ["birth"]), second=False)
+    assert found.times.tolist() == [0.3] and found.means[0, 0] == 5 and found.replicates == 3 and not found.notes
+
+
+def test_counts_alone_at_their_times_are_told():
+    """What is not used is counted and named, with what would use it; a condition of nothing else is refused, and one of time 0 alone."""
+    rows = {"time": [1, 1, 2, 3, 4, 5], "replicate": list("abcdef"), "X": [4, 6, 9, 8, 7, 9]}
+    (note,) = targets_of(as_problem(MODEL, table(rows["X"], rows["time"], rows["replicate"]), ["birth"])).notes
+    assert "Not used: 4 of 6 counts of the data, alone at their times (X at 2, 3, 4, ...)" in note and "noise=" in note
+    split = Observations.from_table(rows | {"condition": ["low"] * 4 + ["high"] * 2})
+    with pytest.raises(CalibrationError, match="condition 'high': expected at least 2 replicates .* received 2 counts, each alone .* noise="):
+        targets_of(as_problem(MODEL, split, ["birth"]))
+    early = Observations.from_table({"time": [1, 1, 0, 0], "replicate": list("abcd"), "X": [4, 6, 0, 0], "condition": ["low", "low", "high", "high"]})
+    with pytest.raises(CalibrationError, match="condition 'high': expected counts after time 0"):
+        as_problem(MODEL, early, ["birth"])
 
 
 def test_single_paths_have_no_targets():

@@ -109,6 +109,16 @@ def test_events_without_end_are_an_error():
         path(still(species("X", 0), *loop))
 
 
+def test_events_with_a_delay_of_0_that_toggle_each_other_are_an_error():
+    """Each turns the trigger of the other at once: an error of the library that says so, as without a delay; two that stop by themselves are none."""
+    up, down = event("up", "time >= 1 && p < 1", {"p": "1"}, delay="0"), event("down", "time >= 1 && p >= 1", {"p": "0"}, delay="0")
+    elements = [species("X", 0), parameter("p", 0, constant=False)]
+    with pytest.raises(SimulationError, match="delay of 0 set off one another without end"):
+        path(still(*elements, up, down))
+    once = event("down", "time >= 1 && time < 4 && p >= 1", {"X": "X + 1"}, delay="0")
+    assert path(still(*elements, up, once)) == [0, 1, 1, 1, 1, 1, 1]
+
+
 def test_delays_of_events_that_time_triggers():
     """Executed later with the values of the trigger time or of that moment; and dropped if the trigger falls and does not persist."""
     first = event("first", "time >= 1", {"X": "Y"}, delay="1.5", from_trigger=True)
@@ -198,6 +208,27 @@ def test_one_key_per_path_and_the_same_numbers_whatever_the_number_of_paths():
     few = model.simulate(jax.random.clone(keys[:2]), [0.2, 1.0], num_paths=2)
     assert np.array_equal(many.counts[:2], few.counts)
     assert np.array_equal(model.simulate(jax.random.key(5), [1.0], num_paths=9).counts[:4], model.simulate(jax.random.key(5), [1.0], num_paths=4).counts)
+
+
+def test_a_law_with_a_parameter_that_an_event_assigns_is_no_net_rate():
+    """`reversible` said of a reaction whose law is never negative means nothing, also if an event assigns its rate constant."""
+    halved = event("e", "time >= 1", {"k": "k / 2"})
+    for law in ("k * X", "k * X * (X - 1) / 2"):
+        text = document(species("X", 9), parameter("k", 1, constant=False), reaction("R", "X", "", law, reversible=True), halved)
+        assert sbml.read(text).network.reaction_names == ("R",)
+    with pytest.raises(sbml.SbmlError, match="net rate"):
+        sbml.read(document(species("X", 9), parameter("k", 1, constant=False), reaction("R", "X", "", "k * X - k", reversible=True), halved))
+
+
+def test_what_an_event_assigns_is_observed_by_its_own_name():
+    """A boundary species that an event assigns is B, not the column that holds its change, for the ensemble and for `observable`; so is a species."""
+    text = still(species("X", 3), species("B", 7, boundary=True), event("e", "time >= 2", {"B": "5"}))
+    model = sbml.read(text)
+    paths = model.simulate(jax.random.key(0), TIMES, num_paths=2)
+    for name, expected in (("B", [7, 7, 5, 5, 5, 5, 5]), ("X", [3] * 7)):
+        assert np.asarray(paths.mean(name)).tolist() == np.asarray(paths.mean(model.observable(name))).tolist() == expected
+    with pytest.raises(sbml.SbmlError, match=r"unknown observable 'B_shift'; .* its species \['X', 'B'\]"):
+        model.observable("B_shift")
 
 
 def test_a_derived_parameter_that_events_change_starts_from_its_formula():

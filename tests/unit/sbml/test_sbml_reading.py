@@ -92,6 +92,24 @@ def test_a_symbol_is_a_concentration_unless_it_has_only_substance_units():
     assert model.counts_at_start({"pot": 8.0})["C"] == 24
 
 
+def test_a_file_in_antimony_is_read_by_its_ending_or_refused_with_the_way_out(tmp_path):
+    """model.ant is translated; the same text under another name, as a string, or reactions of our own notation say which function reads them."""
+    pytest.importorskip("antimony")
+    text = "A + B -> C; k * A * B; k = 0.1; A = 10; B = 10; C = 0"
+    (tmp_path / "model.ant").write_text(text)
+    model = sbml.read(tmp_path / "model.ant")
+    assert str(model.network) == "A + B -> C @ k" and model.initial_counts == {"A": 10, "B": 10, "C": 0}
+    assert sbml.read(str(tmp_path / "model.ant")).network == model.network
+    (tmp_path / "model.txt").write_text(text)
+    with pytest.raises(sbml.SbmlError, match=r"expected SBML.* in model\.txt.*sbml\.read_antimony.*Network\.from_text"):
+        sbml.read(tmp_path / "model.txt")
+    with pytest.raises(sbml.SbmlError, match=r"sbml\.read_antimony"):
+        sbml.read(text)
+    (tmp_path / "model.ant").write_text("A -> ")
+    with pytest.raises(sbml.SbmlError, match="Antimony cannot read"):
+        sbml.read(tmp_path / "model.ant")
+
+
 def test_boundary_and_constant_species_are_read_and_never_changed():
     elements = [species("X", 0), species("Source", 7, boundary=True), species("Sink", 3, boundary=True, constant=True)]
     reactions = [reaction("In", "Source", "X", "k * Source"), reaction("Out", "X", "2 Sink", "k * X")]

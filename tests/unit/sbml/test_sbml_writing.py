@@ -58,6 +58,38 @@ def test_latex_is_one_aligned_block_with_balanced_braces():
     assert r"\frac" in sbml.read(HILL)._repr_latex_() and r"\text{when } X > 30" in sbml.read(EVENTFUL)._repr_latex_()
 
 
+def test_latex_says_what_a_rule_computes_and_no_more():
+    """`w = v B` for a rule; a boundary species is not said to equal itself, nor its amount its concentration."""
+    latex = sbml.read(EVENTFUL)._repr_latex_()
+    assert r"\\  w &= v\,B \\ " in latex and r" \text{amount of }B &= B\,\mathrm{cell}" in latex
+    plain = document(species("X", 0), species("B", 7, boundary=True), reaction("R", "B", "X", "B", modifiers=("B",)))
+    assert "B &=" not in sbml.read(plain)._repr_latex_() and "B = 7" in str(sbml.read(plain))
+
+
+def test_what_events_assign_is_written_by_its_name():
+    """Not as the sum of its start, its change and a column: in laws, rules, triggers and assignments, in text and LaTeX."""
+    formula = "1 + v * X + v"
+    model = sbml.read(document(
+        species("X", 20), parameter("a", 2), parameter("v", constant=False), initial("v", "a + 1"), reaction("Die", "X", "", formula),
+        parameter("w", constant=False), rule("w", formula), event("late", "time >= v && v + 1 > a", {"v": formula}),
+    ))  # fmt: skip
+    text, latex = str(model), model._repr_latex_()
+    for part in ("with Die = 1 + v * X + v", "  w = 1 + v * X + v", "(v + 1 > a): v := 1 + v * X + v", "initial counts: X = 20"):
+        assert part in text, part
+    assert "shift" not in text and "shift" not in latex
+
+
+def test_a_network_of_mass_action_goes_to_text_and_back():
+    """From SBML to a network, its text, and a network again: equal, and with the LaTeX of the first; a function keeps its name."""
+    network = sbml.read(birth_death()).network
+    again = Network.from_text(str(network), species=network.species)
+    assert [r._replace(name="") for r in again.reactions] == [r._replace(name="") for r in network.reactions]
+    assert again._repr_latex_() == network._repr_latex_()
+    model = sbml.read(HILL)
+    for name in model.propensities:
+        assert f"@ {name}" in str(model.network) and f"{name} = " in str(model) and "(x)" in model.network._repr_latex_()
+
+
 @pytest.mark.parametrize("text", [birth_death(), HILL, EVENTFUL])
 def test_sbml_is_read_back_with_the_values_that_it_was_written_with(text):
     """Global and local parameters, sizes and boundary species; the text itself if nothing changed."""
