@@ -9,7 +9,8 @@
     hierarchy.evaluate(key, system, *trained[:2], experiment, steps=20)   # the same with posteriors refined by Fisher scoring
 
 Latents are data (`levels`); `receiver` and `neural` are the systems; `encoder` and `posterior` the published q; `bound` and `shared` the two
-objectives; `refinement` and `newton` the better posteriors; `forecast` predicts wells from their components; `chains` samples one by NUTS.
+objectives; `refinement` and `newton` the better posteriors; `forecast` predicts wells from their components; `chains` samples one by NUTS; `study` and
+`ablation` are the experiments of the notebook.
 """
 
 from ssagrad.hierarchy import chains, neural, receiver, synthetic

@@ -17,12 +17,16 @@ from ssagrad.hierarchy.system import System
 
 
 class Chain(NamedTuple):
-    """Draws of the local latents u [n, L], seconds of processor and wall time (compilation included), and the largest split R̂ of a latent."""
+    """Draws of the local latents u [n, L], seconds of processor and wall time (compilation included), the largest split R̂ of a latent.
+
+    effective: the smallest effective number of draws of a latent.
+    """
 
     draws: np.ndarray
     seconds: float
     wall: float
     r_hat: float
+    effective: float
 
 
 def sample_well(
@@ -39,7 +43,7 @@ def sample_well(
     try:
         with warnings.catch_warnings():  # about notebooks without widgets, from a bar that is not shown
             warnings.simplefilter("ignore")
-            from numpyro.diagnostics import split_gelman_rubin
+            from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
             from numpyro.infer import MCMC, NUTS
     except ImportError as error:
         raise ImportError("Markov chains need numpyro: pip install 'ssagrad[hierarchy]'") from error
@@ -57,4 +61,4 @@ def sample_well(
     sampler.run(key, init_params=jnp.asarray(start, jnp.float32))
     found = np.asarray(sampler.get_samples())
     seconds, wall = time.process_time() - processor, time.perf_counter() - began
-    return Chain(found, seconds, wall, float(np.max(split_gelman_rubin(found[None]))))
+    return Chain(found, seconds, wall, float(np.max(split_gelman_rubin(found[None]))), float(np.min(effective_sample_size(found[None]))))

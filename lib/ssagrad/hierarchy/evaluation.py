@@ -16,6 +16,8 @@ from ssagrad.hierarchy.plate_reader import Experiment, require_finite
 from ssagrad.hierarchy.system import System
 
 _LANES = 2400  # draws in memory at once
+_ROUND = 12  # chunks are multiples of it, so that experiments of several sizes share what was compiled
+_CONVERGED = 0.5  # nats that one more step of scoring promises
 
 
 class Evaluation(NamedTuple):
@@ -23,7 +25,7 @@ class Evaluation(NamedTuple):
 
     bounds: [N]. effective: effective sample size of the weights [N]. likelihood: weighted mean of log p(y | u) by signal [N, 4].
     mean, sd: of the observations, importance weighted, noise included [N, 4, T]. latents: weighted means of u [N, P]; latent_sd: [N, P].
-    draws: K.
+    draws: K. left: what one more step of Fisher scoring promises [N], nats, largest over draws of what is shared; 0 without refinement.
     """
 
     bounds: np.ndarray
@@ -34,6 +36,12 @@ class Evaluation(NamedTuple):
     latents: np.ndarray
     latent_sd: np.ndarray
     draws: int
+    left: np.ndarray
+
+    @property
+    def not_converged(self) -> int:
+        """Wells whose refinement had not converged: one more step promises more than half a nat."""
+        return int((~(self.left <= _CONVERGED)).sum())
 
     @property
     def bound(self) -> float:
@@ -63,15 +71,16 @@ def evaluate(
         posterior: a `Posterior`, for the published bound, or a `SharedPosterior`, for the bound with shared draws.
         draws: K, for each well and each draw of what is shared. shared_draws: S, with a `SharedPosterior`.
         steps: of Fisher scoring, 0: the posterior as the encoder gives it.
-        num_wells: over how many wells the divergence of what is shared is spread (those it was learned from); None: it is left out. For a
-            `SharedPosterior`.
+        num_wells: N', over how many wells the divergence of what is shared is spread (for a `SharedPosterior`); None: it is left out. For the N' wells
+            that the posterior was learned from, the mean is then a bound on their joint evidence, per well. For others it is a score and no bound: what
+            was learned came from other data, and only KL/N of these wells themselves would be a price for it.
 
     Raises:
         ValueError: signals that are not finite.
     """
     require_finite(experiment)
     each = draws * (shared_draws if isinstance(posterior, shared.SharedPosterior) else 1)
-    size = max(1, min(experiment.num_wells, _LANES // each))
+    size = max(1, min(-(-experiment.num_wells // _ROUND) * _ROUND, _LANES // each))
     wells, found = wells_of(experiment), []
     times = tuple(map(float, experiment.times))
     options = {"draws": draws, "steps": steps, "shared_draws": shared_draws}
@@ -82,7 +91,7 @@ def evaluate(
     arrays = [np.concatenate(parts)[: experiment.num_wells] for parts in zip(*found, strict=True)]
     if num_wells is not None and isinstance(posterior, shared.SharedPosterior):
         arrays[0] = arrays[0] - float(posterior.divergence()) / num_wells
-    return Evaluation(*arrays, draws)
+    return Evaluation(*arrays[:-1], draws, arrays[-1])
 
 
 @partial(jax.jit, static_argnums=(0, 1), static_argnames=("draws", "steps", "shared_draws"))
@@ -90,19 +99,21 @@ def _chunk(system, times, posterior, weights, wells, key, *, draws, steps, share
     grid, batch = np.array(times, np.float32), len(wells.signals)
     if isinstance(posterior, shared.SharedPosterior):
         noise = shared.noise_of(key, posterior, batch, shared_draws=shared_draws, draws=draws)
-        above, z, log_q = shared.draw(system, weights, posterior, wells, grid, noise, steps=steps)
+        above, z, log_q, left = shared.draw(system, weights, posterior, wells, grid, noise, steps=steps)
         u = jnp.concatenate([jnp.broadcast_to(above[..., None], (len(above), *z.shape[1:])), z])
         prior = system.levels.log_prior(u) - system.levels.log_prior_above(u)
     else:
         q = posterior(*wells)
         noise = jax.random.normal(key, (*q.mean.shape, 1, draws), jnp.float32)
+        left = jnp.zeros((batch, 1), jnp.float32)
         if steps:
-            u, log_q = refined_posterior(system, weights, q, wells, grid, steps=steps).draw(noise)
+            refined = refined_posterior(system, weights, q, wells, grid, steps=steps)
+            (u, log_q), left = refined.draw(noise), refined.left
         else:
             u = q.draw(noise[:, :, 0])[:, :, None]
             log_q = q.log_density(u[:, :, 0])[:, None]
         prior = system.levels.log_prior(u)
-    return summaries(system, weights, wells, grid, u, prior - log_q)
+    return *summaries(system, weights, wells, grid, u, prior - log_q), left.max(-1)
 
 
 def summaries(system: System, weights: Any, wells: Wells, times: np.ndarray, u: jax.Array, log_ratio: jax.Array) -> tuple[jax.Array, ...]:

@@ -19,15 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssagrad.hierarchy.encoder import eqx
+from ssagrad.hierarchy.levels import CLIP
 from ssagrad.hierarchy.likelihood import Wells, wells_of
 from ssagrad.hierarchy.plate_reader import Experiment
+from ssagrad.hierarchy.progress import bar
 from ssagrad.hierarchy.refinement import log_posterior_and_information, refine
 from ssagrad.hierarchy.shared import SharedPosterior
 from ssagrad.hierarchy.system import System
 
 _WELLS = 40  # differentiated at once
 _FIRST_STEPS = 12  # of the local latents alone, before the first joint step
-_INSIDE = 0.02  # prior standard deviations
+_INSIDE, _INSIDE_GUARD = 0.02, 1e-3  # prior standard deviations
+_CONVERGED = 0.5  # nats that one more step promises, over all wells
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e6
 
 
@@ -35,56 +38,121 @@ class Mode(NamedTuple):
     """Where scoring ended.
 
     posterior: the given one with q(x) = N(x*, H⁻¹). local: modes of the local latents [N, L]. values: log p(y, z, x) after each step, accepted ones.
+    converged: whether one more step promises less than half a nat over all wells. starts: how many were tried.
     """
 
     posterior: SharedPosterior
     local: np.ndarray
     values: np.ndarray
+    converged: bool
+    starts: int
+
+
+class _Climb(NamedTuple):
+    """x [D], z [N, L], the derivatives there, values of accepted steps, and whether it converged."""
+
+    x: np.ndarray
+    z: np.ndarray
+    found: tuple
+    values: list
+    converged: bool
 
 
 def joint_mode(
-    system: System, weights: Any, posterior: SharedPosterior, experiment: Experiment, *, steps: int = 40, tolerance: float = 0.01, progress: str | None = None
+    system: System,
+    weights: Any,
+    posterior: SharedPosterior,
+    experiment: Experiment,
+    *,
+    steps: int = 40,
+    tolerance: float = 0.1,
+    starts: int = 2,
+    progress: str | None = None,
 ) -> Mode:
-    """Fisher scoring with Levenberg's damping in shared and local latents of all wells.
+    """Fisher scoring with Levenberg's damping in shared and local latents of all wells; what is at a guard and pushed against it is held there.
 
     Args:
-        steps: at most, rejected ones included. tolerance: gain [nats] of an accepted step below which it ends.
+        steps: of each start at most, rejected ones included. tolerance: promise [nats] of a step below which it ends.
+        starts: at most; the first is the posterior's mean, and where it does not converge another one half a prior standard deviation away is tried.
+            The highest end counts.
         progress: label of a bar over steps (needs tqdm).
 
     Raises:
-        FloatingPointError: the first value is not finite.
+        FloatingPointError: the first value is not finite. ValueError: no step, or no start.
     """
+    if steps < 1 or starts < 1:
+        raise ValueError(f"expected at least one step and one start, received {steps} and {starts}")
     wells, times = wells_of(experiment), tuple(map(float, experiment.times))
-    x, (location, scale) = np.asarray(posterior.mean, float), map(np.float64, posterior.prior())
-    maps = _maps(posterior, experiment.components)
-    z = _first_local(system, times, weights, posterior, wells)
+    prior, maps, best = tuple(map(np.float64, posterior.prior())), _maps(posterior, experiment.components), None
+    for number in range(starts):
+        away = 0.5 * prior[1] * np.random.default_rng(number).standard_normal(len(prior[1])) if number else 0.0
+        begin = eqx.tree_at(lambda q: q.mean, posterior, jnp.asarray(np.asarray(posterior.mean, float) + away, jnp.float32))
+        climb = _climb(system, times, weights, begin, wells, maps, prior, steps, tolerance, progress and f"{progress}, again" if number else progress)
+        if climb and (best is None or climb.values[-1] > best.values[-1]):
+            best = climb
+        if best is None:
+            raise FloatingPointError(f"{system.name}: expected a finite log density at the start, received another; are prior and signals on one scale?")
+        if climb and climb.converged:
+            break
+    location, scale = prior
+    x, found = _off_the_edge(best.x, location, scale, best.found, maps, lambda x: _evaluate(system, times, weights, wells, maps @ x, best.z))
+    factor = _covariance_root(_step(found, maps, (x - location) / scale**2, 1 / scale**2, 0.0)[2], scale)
+    sd = np.diag(factor)
+    lower = np.asarray(np.tril(factor, -1) / sd[:, None], np.float32)
+    parts = (jnp.asarray(x, jnp.float32), jnp.asarray(np.log(sd), jnp.float32), jnp.asarray(lower))
+    return Mode(eqx.tree_at(lambda q: (q.mean, q.log_sd, q.lower), posterior, parts), best.z, np.array(best.values), best.converged, number + 1)
+
+
+def _climb(system, times, weights, posterior, wells, maps, prior, steps, tolerance, progress) -> _Climb | None:
+    """Steps from the posterior's mean; None where the first value is not finite."""
+    location, scale = prior
+    (x_low, x_high), (z_low, z_high) = _guards(system, maps)
+    x = np.clip(np.asarray(posterior.mean, float), x_low, x_high)
+    z = np.clip(_first_local(system, times, weights, posterior, wells), z_low, z_high)
     found = _evaluate(system, times, weights, wells, maps @ x, z)
     best = found[0].sum() - 0.5 * (((x - location) / scale) ** 2).sum()
     if not np.isfinite(best):
-        raise FloatingPointError(f"{system.name}: expected a finite log density at the start, received {best}")
-    damping, values = 1e-2, [best]
-    for _ in _bar(range(steps), progress):
-        dx, dz, _ = _step(found, maps, (x - location) / scale**2, 1 / scale**2, damping)
-        new_x, new_z = x + np.clip(dx, -1, 1), z + np.clip(dz, -1, 1)
+        return None
+    damping, values, left = 1e-2, [best], np.inf
+    for _ in bar(range(steps), progress, unit="step"):
+        pull = (x - location) / scale**2
+        into_x, into_z = _raw_slopes(found, maps, pull)
+        held = ((x <= x_low) & (into_x < 0)) | ((x >= x_high) & (into_x > 0)), ((z <= z_low) & (into_z < 0)) | ((z >= z_high) & (into_z > 0))
+        dx, dz, _ = _step(found, maps, pull, 1 / scale**2, damping, held)
+        left = 0.5 * (into_x @ dx + (into_z * dz).sum())
+        if left < tolerance and damping <= 1:
+            break
+        new_x, new_z = np.clip(x + np.clip(dx, -1, 1), x_low, x_high), np.clip(z + np.clip(dz, -1, 1), z_low, z_high)
         tried = _evaluate(system, times, weights, wells, maps @ new_x, new_z)
         value = tried[0].sum() - 0.5 * (((new_x - location) / scale) ** 2).sum()
         if np.isfinite(value) and value > best:
-            gain, (x, z, found, best) = value - best, (new_x, new_z, tried, value)
+            x, z, found, best = new_x, new_z, tried, value
             values.append(best)
             damping = max(damping * 0.3, _LEAST_DAMPING)
-            if gain < tolerance:
-                break
         else:
             damping = damping * 5
             if damping > _MOST_DAMPING:
                 break
-    x, found = _off_the_edge(x, location, scale, found, maps, lambda x: _evaluate(system, times, weights, wells, maps @ x, z))
-    precision = _step(found, maps, (x - location) / scale**2, 1 / scale**2, 0.0)[2]
-    factor = _covariance_root(precision, scale)
-    sd = np.diag(factor)
-    lower = np.asarray(np.tril(factor, -1) / sd[:, None], np.float32)
-    parts = (jnp.asarray(x, jnp.float32), jnp.asarray(np.log(sd), jnp.float32), jnp.asarray(lower))
-    return Mode(eqx.tree_at(lambda q: (q.mean, q.log_sd, q.lower), posterior, parts), z, np.array(values))
+    return _Climb(x, z, found, values, bool(left < _CONVERGED))
+
+
+def _guards(system: System, maps: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Ranges of the shared numbers [D] and of the local latents [L] in which the model follows them, a little inside its guards."""
+    levels = system.levels
+    low, high = (levels.locations.astype(float) + sign * CLIP * levels.scales for sign in (-1, 1))
+    for name, least, most in system.guards:
+        if name in levels.names:
+            i = levels.index(name)
+            low[i], high[i] = max(low[i], least), min(high[i], most)
+    low, high = low + _INSIDE_GUARD * levels.scales, high - _INSIDE_GUARD * levels.scales
+    above, owner = maps.shape[1], maps.any(0).argmax(0)
+    return (low[owner], high[owner]), (low[above:], high[above:])
+
+
+def _raw_slopes(found, maps, pull):
+    """Derivatives in what is shared [D] and in local latents [N, L]."""
+    score, above = found[1], maps.shape[1]
+    return np.einsum("nad,na->d", maps, score[:, :above]) - pull, score[:, above:]
 
 
 def _off_the_edge(x, location, scale, found, maps, evaluate):
@@ -116,19 +184,26 @@ def _maps(posterior: SharedPosterior, components: np.ndarray) -> np.ndarray:
     return maps
 
 
-def _step(found, maps, pull, prior, damping):
+def _step(found, maps, pull, prior, damping, held=None):
     """Δx [D], Δz [N, L] and the precision H [D, D]."""
     _, score, information = found
     above = maps.shape[1]
     i_aa, i_al, i_ll = information[:, :above, :above], information[:, :above, above:], information[:, above:, above:].copy()
     diagonal = np.arange(i_ll.shape[1])
     i_ll[:, diagonal, diagonal] *= 1 + damping
+    if held is not None:  # those stay where they are: nothing couples to them, nothing pulls at them
+        free = ~held[1]
+        i_al, i_ll, score = i_al * free[:, None], np.where(free[:, :, None] & free[:, None], i_ll, 0.0), score.copy()
+        i_ll[:, diagonal, diagonal] += held[1]
+        score[:, above:] *= free
     into_local = np.linalg.solve(i_ll, np.concatenate([np.swapaxes(i_al, 1, 2), score[:, above:, None]], axis=2))
     schur = i_aa - i_al @ into_local[:, :, :-1]
     slope = score[:, :above] - (i_al @ into_local[:, :, -1:])[:, :, 0]
     precision = np.einsum("nad,nab,nbe->de", maps, schur, maps, optimize=True) + np.diag(prior)
     total = np.einsum("nad,na->d", maps, slope) - pull
     damped = precision + damping * np.diag(np.diag(precision))
+    if held is not None:
+        total, damped = total * ~held[0], np.where(np.outer(~held[0], ~held[0]), damped, 0.0) + np.diag(held[0].astype(float))
     dx = np.linalg.solve(damped, total)
     dz = into_local[:, :, -1] - (into_local[:, :, :-1] @ (maps @ dx)[:, :, None])[:, :, 0]
     return dx, dz, precision
@@ -174,11 +249,3 @@ def _refined(system, times, weights, posterior, wells):
     above = posterior.above(jnp.zeros((len(posterior.mean), 1), jnp.float32), wells.components)
     mean, _ = posterior.local(wells)
     return refine(system, weights, above, mean[:, :, None], wells, np.array(times, np.float32), steps=_FIRST_STEPS).mean[:, :, 0]
-
-
-def _bar(steps, label):
-    if label is None:
-        return steps
-    from tqdm import tqdm
-
-    return tqdm(iter(steps), desc=label, unit="step")  # how many there will be is not known

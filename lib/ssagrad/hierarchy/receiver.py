@@ -58,7 +58,14 @@ def _system(name: str, more: Mapping[str, tuple[float, float]], noise: str) -> S
     latents = [Latent(key, noise if key in _PRECISIONS else "global", "lognormal", *prior) for key, prior in (_GLOBALS | dict(more)).items()]
     latents += [Latent(key, "group", "lognormal", 1, 3) for key in ("aR", "aS")]
     levels = levels_of(latents + [Latent(key, "local", "lognormal", *prior) for key, prior in _LOCALS.items()])
-    return System(f"{name}, noise {noise}", levels, _initial_weights, MASKS, partial(_solve, levels))
+    return System(f"{name}, noise {noise}", levels, _initial_weights, MASKS, partial(_solve, levels), _guards("es" in more))
+
+
+def _guards(growth: bool) -> tuple[tuple[str, float, float], ...]:
+    """The ranges of `_solve`, as logarithms."""
+    degradation, protein = ((1e-4, 1.0), (1e-4, 5.0)) if growth else ((1e-12, 2.0), (1e-12, 5.0))
+    ranges = dict.fromkeys(("drfp", "dyfp", "dcfp"), degradation) | dict.fromkeys(("dR", "dS"), protein) | dict.fromkeys(("nR", "nS"), (0.5, 3.0)) | {"r": (1e-12, 5.0)}
+    return tuple((name, float(np.log(low)), float(np.log(high))) for name, (low, high) in ranges.items())
 
 
 def _initial_weights(key: jax.Array) -> dict[str, jax.Array]:

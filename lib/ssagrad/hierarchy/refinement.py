@@ -24,10 +24,14 @@ _HALF_LOG_TWO_PI = float(0.5 * np.log(2 * np.pi))
 
 
 class LocalGaussian(NamedTuple):
-    """mean [L, ...] and the lower triangular C [L, L, ...] with precision C Cᵀ / WIDENED²."""
+    """mean [L, ...] and the lower triangular C [L, L, ...] with precision C Cᵀ / WIDENED².
+
+    left: what one more step promises, ½ sᵀ F⁻¹ s nats [...]: small where scoring converged.
+    """
 
     mean: jax.Array
     root: jax.Array
+    left: jax.Array
 
     def draw(self, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Draws [L, ..., K] from noise [L, ..., K], and their log densities [..., K]."""
@@ -57,8 +61,9 @@ def refine(system: System, weights: Any, above: jax.Array, start: jax.Array, wel
     shape = start.shape[1:]
     nothing = jnp.full(shape, -jnp.inf, jnp.float32), jnp.zeros_like(start), jnp.zeros((num_local, num_local, *shape), jnp.float32)
     first = (start, start, *nothing, jnp.full(shape, 0.05, jnp.float32))
-    (_, best, _, _, information, _), _ = jax.lax.scan(turn, first, None, length=steps + 1)
-    return LocalGaussian(best, cholesky(information))
+    (_, best, _, slope, information, _), _ = jax.lax.scan(turn, first, None, length=steps + 1)
+    factor = cholesky(information)
+    return LocalGaussian(best, factor, 0.5 * sum(part**2 for part in forward_substitution(factor, slope)))
 
 
 def log_posterior_and_information(system, weights, above, z, wells, times):

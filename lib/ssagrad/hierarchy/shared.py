@@ -117,14 +117,15 @@ def local_posterior(system: System, weights: Any, posterior: SharedPosterior, we
     return jax.tree.map(jax.lax.stop_gradient, refine(system, weights, above, start, wells, times, steps=steps))
 
 
-def draw(system, weights, posterior, wells, times, noise, *, steps) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Draws for evaluation: above [P − L, B, S], local [L, B, S, K], and log q of the local ones [B, S, K]."""
+def draw(system, weights, posterior, wells, times, noise, *, steps) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Draws for evaluation: above [P − L, B, S], local [L, B, S, K], log q of the local ones [B, S, K], and what more steps promise [B, S]."""
     above = posterior.above(noise.shared, wells.components)
     if steps:
-        return above, *local_posterior(system, weights, posterior, wells, times, above, steps=steps).draw(noise.local)
+        local = local_posterior(system, weights, posterior, wells, times, above, steps=steps)
+        return above, *local.draw(noise.local), local.left
     mean, sd = (part[:, :, None, None] for part in posterior.local(wells))
     z = mean + sd * noise.local
-    return above, z, log_normal(z, mean, sd).sum(0)
+    return above, z, log_normal(z, mean, sd).sum(0), jnp.zeros(above.shape[1:], jnp.float32)
 
 
 def log_weights(system, weights, above, z, log_q, wells, times) -> jax.Array:
@@ -136,7 +137,7 @@ def log_weights(system, weights, above, z, log_q, wells, times) -> jax.Array:
     return likelihood.reshape(batch, shared_draws, draws) + log_normal(z, location, scale).sum(0) - log_q
 
 
-def objective(trained: Any, system: System, wells: Wells, times: np.ndarray, noise: Noise, *, steps: int, num_wells: int) -> tuple[jax.Array, jax.Array]:
+def objective(trained: Any, system: System, wells: Wells, times: np.ndarray, noise: Noise, *, steps: int, num_wells: float) -> tuple[jax.Array, jax.Array]:
     """What training ascends, and the bound per well (the first has a term by which the encoder learns from refined posteriors)."""
     posterior, weights = trained
     above = posterior.above(noise.shared, wells.components)

@@ -15,9 +15,10 @@ import optax
 from ssagrad.checkpoint import describe, load_checkpoint, save_checkpoint
 from ssagrad.hierarchy import shared
 from ssagrad.hierarchy.bound import GRADIENTS, gradients, refined_gradients
-from ssagrad.hierarchy.likelihood import Wells, wells_of
-from ssagrad.hierarchy.plate_reader import Experiment
+from ssagrad.hierarchy.likelihood import Wells
+from ssagrad.hierarchy.plate_reader import Experiment, require_finite
 from ssagrad.hierarchy.posterior import Posterior
+from ssagrad.hierarchy.progress import bar
 from ssagrad.hierarchy.system import System
 
 
@@ -100,14 +101,15 @@ def train(
         trained, state = structure.unflatten([jnp.asarray(saved[f"leaf{i}"]) for i in range(len(leaves))])
         bounds = list(saved["bounds"])
         done = len(bounds)
-    wells, step = wells_of(experiment), partial(_step, system, optimiser, _hashable(schedule), tuple(map(float, experiment.times)))
-    for epoch in _bar(range(done, schedule.epochs), progress, done, schedule.epochs):
+    wells = Wells(*(np.asarray(part, np.float32) for part in (experiment.signals, experiment.treatments, experiment.components)))
+    num_wells, step = np.float32(experiment.num_wells), partial(_step, system, optimiser, _hashable(schedule), tuple(map(float, experiment.times)))
+    for epoch in bar(range(done, schedule.epochs), progress, unit="epoch", first=done, total=schedule.epochs):
         if evaluate is not None and epoch % every == 0:
             history[epoch] = evaluate(*trained)
         found = []
         for number, chosen in enumerate(_batches(jax.random.fold_in(shuffle, epoch), experiment.num_wells, schedule.batch)):
             one = jax.random.fold_in(jax.random.fold_in(noise, epoch), number)
-            trained, state, value = step(trained, state, wells, chosen, one)
+            trained, state, value = step(trained, state, Wells(*(leaf[chosen] for leaf in wells)), num_wells, one)
             found.append(value)
         bounds.append(float(np.mean(found)))
         if not np.isfinite(bounds[-1]):
@@ -121,14 +123,15 @@ def train(
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _step(system, optimiser, schedule, times, trained, state, wells, chosen, key):
-    batch, grid = Wells(*(leaf[chosen] for leaf in wells)), np.array(times, np.float32)
+def _step(system, optimiser, schedule, times, trained, state, batch, num_wells, key):
+    """One step on a batch; the number of wells is an argument, so that experiments of several sizes share one compiled step."""
+    size, grid = len(batch.signals), np.array(times, np.float32)
     if schedule.objective == "shared":
-        noise = shared.noise_of(key, trained[0], len(chosen), shared_draws=schedule.shared_draws, draws=schedule.draws)
-        options = {"steps": schedule.refinement, "num_wells": len(wells.signals)}
+        noise = shared.noise_of(key, trained[0], size, shared_draws=schedule.shared_draws, draws=schedule.draws)
+        options = {"steps": schedule.refinement, "num_wells": num_wells}
         slope, value = jax.grad(shared.objective, has_aux=True)(trained, system, batch, grid, noise, **options)
     else:
-        noise = jax.random.normal(key, (len(system.levels.latents), len(chosen), schedule.draws), jnp.float32)
+        noise = jax.random.normal(key, (len(system.levels.latents), size, schedule.draws), jnp.float32)
         if schedule.refinement:
             value, slope = refined_gradients(system, trained, batch, grid, noise, steps=schedule.refinement)
         else:
@@ -184,13 +187,4 @@ def _check(schedule: Schedule, experiment: Experiment) -> None:
         raise ValueError(f"expected an objective among {OBJECTIVES}, received {schedule.objective!r}")
     if not 1 <= schedule.batch <= experiment.num_wells:
         raise ValueError(f"expected a batch of 1 to {experiment.num_wells} wells, received {schedule.batch}")
-    if not np.isfinite(experiment.signals).all():
-        raise ValueError("expected finite signals, received some that are not; leave those wells out")
-
-
-def _bar(steps: range, label: str | None, first: int, total: int):
-    if label is None:
-        return steps
-    from tqdm import tqdm
-
-    return tqdm(steps, desc=label, initial=first, total=total, unit="epoch")
+    require_finite(experiment)

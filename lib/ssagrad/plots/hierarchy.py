@@ -40,36 +40,53 @@ def bound_curves(curves: Mapping[str, Mapping[int, Sequence[float]]], references
         axes.plot(epochs, [np.median(v) for v in values], color=colour, marker=marker, ls=dash, ms=6, mec="white", label=name)
         if points := references.get(name):
             axes.plot(list(points), list(points.values()), ls="", marker="x", ms=8, mew=2, color=colour, label=f"{name}: public code, repaired")
-    axes.set(xlabel="epochs", ylabel="bound of a new well (nats)", ylim=(lowest - depth, None))
+    points = [max(map(max, runs.values())) for runs in curves.values()] + [max(points.values()) for points in references.values() if points]
+    axes.set(xlabel="epochs", ylabel="bound of a new well (nats)", ylim=(lowest - depth, max(points) + 0.1 * depth))
     axes.legend(loc="lower right", fontsize="small")
     return figure
 
 
 @themed
-def ablation(bounds: Mapping[str, Sequence[float]], effective: Mapping[str, Sequence[float]], *, draws: int, goal: float = 10.0) -> Figure:
-    """What each variant gives: bounds on the left, effective sample sizes on the right, every run a point and a bar at their mean.
+def ablation(
+    bounds: Mapping[str, Sequence[float]], effective: Mapping[str, Sequence[float]], *, draws: int, goal: float = 10.0, seconds: Mapping[str, Sequence[float]] | None = None
+) -> Figure:
+    """What each variant gives: bounds, effective sample sizes and, if given, processor milliseconds; every run a point and a bar at their mean.
+
+    Args:
+        bounds, effective, seconds: {variant: of each run}; what is nan is left out. draws: of which the effective ones are. goal: a dashed line.
 
     Raises:
         ValueError: there are no variants.
     """
     _expect(bounds, "{variant: bounds}")
-    names = list(bounds)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 0.42 * len(names) + 1.5), sharey=True)
-    for axes, values in ((left, bounds), (right, effective)):
+    names, columns = list(bounds), [bounds, effective, *([{name: 1e3 * np.asarray(one) for name, one in seconds.items()}] if seconds else [])]
+    figure, grid = plt.subplots(1, len(columns), figsize=(3.2 + 3.1 * len(columns), 0.36 * len(names) + 1.5), sharey=True)
+    for axes, values in zip(grid, columns, strict=True):
         for place, name in enumerate(names):
-            colour = PALETTE[0] if name.startswith("white") else INK
-            axes.plot([np.mean(values[name])], [place], "|", ms=20, mew=3, color=colour, alpha=0.55)
-            axes.plot(values[name], [place] * len(values[name]), "o" if name.startswith("white") else "s", color=colour, mec="white", ms=7)
+            colour, runs = PALETTE[0] if name.startswith("white") else INK, np.asarray(values[name], float)
+            runs = runs[np.isfinite(runs)]
+            if len(runs):
+                axes.plot([np.mean(runs)], [place], "|", ms=16, mew=3, color=colour, alpha=0.55)
+            axes.plot(runs, [place] * len(runs), "o" if name.startswith("white") else "s", color=colour, mec="white", ms=7)
         axes.grid(axis="y", color="0.92")
         axes.set_axisbelow(True)
+    left, right = grid[:2]
     left.set_yticks(range(len(names)), names)
     left.set_ylim(len(names) - 0.5, -0.5)
     left.set_xlabel("bound of a new well (nats)")
+    left.locator_params(axis="x", nbins=5)
     right.set(xlabel=f"effective sample size, of {draws}", xscale="log", xlim=(0.9, draws))
     right.axvline(goal, color=PALETTE[3], ls=(0, (4, 3)), lw=1.3)
     ticks = [n for n in (1, 3, 10, 30, 100) if n <= draws]
     right.set_xticks(ticks, [str(n) for n in ticks])
     right.xaxis.minorticks_off()
+    if seconds:
+        values = np.concatenate([np.ravel(one) for one in columns[2].values()])
+        values = values[np.isfinite(values) & (values > 0)]
+        decades = np.arange(np.floor(np.log10(values.min())), np.ceil(np.log10(values.max())) + 1) if len(values) else np.arange(2)
+        grid[2].set(xlabel="time for a new well (ms)", xscale="log", xlim=(10.0 ** decades[0] * 0.8, 10.0 ** decades[-1] * 1.25))
+        grid[2].set_xticks(10.0**decades, [f"{10.0**decade:g}" for decade in decades])
+        grid[2].xaxis.minorticks_off()
     return figure
 
 
@@ -104,38 +121,47 @@ def device_fits(times: Any, observed: Any, fits: Mapping[str, Any], *, devices: 
 
 
 @themed
-def dose_responses(panels: Mapping[str, Mapping[str, Any]], *, treatments: Sequence[str] = ("C6", "C12"), signals: Sequence[str] = ("YFP", "CFP")) -> Figure:
+def dose_responses(
+    panels: Mapping[str, Mapping[str, Any]], *, treatments: Sequence[str] = ("C6", "C12"), signals: Sequence[str] = ("YFP", "CFP"), stacked: bool = False
+) -> Figure:
     """Last readings over dose: points observed, lines predicted (bands where given); a column for each device and treatment, a row for each signal.
 
     Args:
         panels: {device: {treatment: {"doses": [K], "observed": [K, signals], "lines": {model: [K, signals]}, "bands": {model: (low, high)}}}}.
+        stacked: treatments in rows, one column for each device.
 
     Raises:
         ValueError: there are no panels.
     """
     _expect(panels, "{device: {treatment: arrays}}")
-    columns = [(device, treatment) for device in panels for treatment in treatments if treatment in panels[device]]
-    figure, grid = plt.subplots(len(signals), len(columns), figsize=(1.75 * len(columns) + 0.9, 2.0 * len(signals) + 0.8), sharey="row", sharex=True, squeeze=False)
+    if stacked:
+        columns, rows = [(device, None) for device in panels], [(signal, treatment) for treatment in treatments for signal in range(len(signals))]
+    else:
+        columns, rows = [(device, treatment) for device in panels for treatment in treatments if treatment in panels[device]], [(i, None) for i in range(len(signals))]
+    size = (1.75 * len(columns) + 0.9, (1.4 if stacked else 2.0) * len(rows) + 0.9)
+    figure, grid = plt.subplots(len(rows), len(columns), figsize=size, sharey="row", sharex=True, squeeze=False)
     names = list(dict.fromkeys(name for device in panels.values() for panel in device.values() for name in panel["lines"]))
-    for column, (device, treatment) in enumerate(columns):
-        panel = panels[device][treatment]
-        for row in range(len(signals)):
-            axes = grid[row, column]
-            for name, line in panel["lines"].items():
-                colour, _, dash = _LOOKS[names.index(name) % len(_LOOKS)]
-                if name in panel.get("bands", {}):
-                    low, high = (np.asarray(part)[:, row] for part in panel["bands"][name])
-                    axes.fill_between(panel["doses"], low, high, color=colour, alpha=0.18, lw=0)
-                axes.plot(panel["doses"], np.asarray(line)[:, row], color=colour, ls=dash, lw=1.8)
-            axes.plot(panel["doses"], np.asarray(panel["observed"])[:, row], "o", color=INK, ms=4)
-            axes.set_xscale("log")
-        grid[0, column].set_title(f"{device}\n{treatment}", fontsize="medium")
+    for column, (device, own) in enumerate(columns):
+        for row, (signal, its) in enumerate(rows):
+            _dose_panel(grid[row, column], panels[device][own or its], signal, names)
+        grid[0, column].set_title(f"{device}\n{own}" if own else device, fontsize="medium")
         grid[-1, column].set_xlabel("dose")
-    for axes, signal in zip(grid[:, 0], signals, strict=True):
-        axes.set_ylabel(f"{signal}, last reading")
+    for axes, (signal, its) in zip(grid[:, 0], rows, strict=True):
+        axes.set_ylabel(f"{signals[signal]}, {its}" if its else f"{signals[signal]}, last reading")
     handles = [Line2D([], [], color=INK, marker="o", ls="", ms=4), *(Line2D([], [], color=_LOOKS[i % len(_LOOKS)][0], ls=_LOOKS[i % len(_LOOKS)][2]) for i in range(len(names)))]
     figure.legend(handles, ["observed", *names], loc="outside lower center", ncols=len(handles))
     return figure
+
+
+def _dose_panel(axes, panel: Mapping[str, Any], signal: int, names: Sequence[str]) -> None:
+    for name, line in panel["lines"].items():
+        colour, _, dash = _LOOKS[names.index(name) % len(_LOOKS)]
+        if name in panel.get("bands", {}):
+            low, high = (np.asarray(part)[:, signal] for part in panel["bands"][name])
+            axes.fill_between(panel["doses"], low, high, color=colour, alpha=0.18, lw=0)
+        axes.plot(panel["doses"], np.asarray(line)[:, signal], color=colour, ls=dash, lw=1.8)
+    axes.plot(panel["doses"], np.asarray(panel["observed"])[:, signal], "o", color=INK, ms=4)
+    axes.set_xscale("log")
 
 
 @themed
@@ -200,23 +226,38 @@ def binding_sites(strengths: Mapping[str, Mapping[str, tuple[Sequence[float], Se
     return figure
 
 
-@themed
 def side_by_side(names: Sequence[str], posteriors: Mapping[str, tuple[Any, Any]]) -> Figure:
-    """Posteriors of a well's local latents by several methods: means ± 2 standard deviations, in standard deviations of the first around its mean.
+    """`wells_side_by_side` of one well.
 
     Raises:
         ValueError: there are no posteriors.
     """
     _expect(posteriors, "{method: (means, standard deviations)}")
-    first_mean, first_sd = (np.asarray(part, float) for part in next(iter(posteriors.values())))
-    figure, axes = plt.subplots(figsize=(6.6, 0.42 * len(names) + 1.4))
-    for number, (name, (means, sds)) in enumerate(posteriors.items()):
-        colour, marker, _ = _LOOKS[number % len(_LOOKS)]
-        y = np.arange(len(names)) + 0.22 * (number - (len(posteriors) - 1) / 2)
-        x, half = (np.asarray(means) - first_mean) / first_sd, 2 * np.asarray(sds) / first_sd
-        axes.errorbar(x, y, xerr=half, fmt=marker, color=colour, ms=6, mec="white", lw=1.8, label=name)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"difference from {next(iter(posteriors))}, in its standard deviations")
-    axes.axvline(0, color="0.8", lw=1, zorder=0)
-    figure.legend(loc="outside lower center", ncols=len(posteriors))
+    return wells_side_by_side(names, {"": posteriors})
+
+
+@themed
+def wells_side_by_side(names: Sequence[str], wells: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> Figure:
+    """Posteriors of local latents by several methods, a panel for each well: means ± 2 standard deviations, in those of the first around its mean.
+
+    Args:
+        wells: {title of a panel: {method: (means, standard deviations)}}.
+
+    Raises:
+        ValueError: there are no wells.
+    """
+    _expect(wells, "{well: {method: (means, standard deviations)}}")
+    figure, grid = plt.subplots(1, len(wells), figsize=(3.0 * len(wells) + (3.0 if len(wells) == 1 else 1.0), 0.42 * len(names) + 1.6), sharey=True, sharex=True, squeeze=False)
+    for axes, (title, posteriors) in zip(grid[0], wells.items(), strict=True):
+        first_mean, first_sd = (np.asarray(part, float) for part in next(iter(posteriors.values())))
+        for number, (name, (means, sds)) in enumerate(posteriors.items()):
+            colour, marker, _ = _LOOKS[number % len(_LOOKS)]
+            y = np.arange(len(names)) + 0.22 * (number - (len(posteriors) - 1) / 2)
+            x, half = (np.asarray(means) - first_mean) / first_sd, 2 * np.asarray(sds) / first_sd
+            axes.errorbar(x, y, xerr=half, fmt=marker, color=colour, ms=6, mec="white", lw=1.8, label=name)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(ylim=(len(names) - 0.5, -0.5), title=title)
+        axes.axvline(0, color="0.8", lw=1, zorder=0)
+        axes.set_xlabel(f"difference from {next(iter(posteriors))}\n(in its standard deviations)")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
