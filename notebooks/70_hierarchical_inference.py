@@ -154,8 +154,8 @@ report.figure(pictures.binding_sites(strengths, truth=true_sites), "binding_site
 
 # %%
 left_out = {device: study.leave_out(keys[8], mechanism, weights, blank, wells, device, steps=fitting["steps"], progress=f"without {device}") for device in zero_shot}
-published = {name: {device: study.leave_out_published(keys[9], system, wells, device, schedule=schedules[name], draws=draws["evaluate"], progress=f"{name} without {device}") for device in zero_shot} for name, system in systems.items()}
-together = {device: study.panels(one.wells, {"series not seen (shared mechanism)": one.found} | {f"{name}, as published": published[name][device].found for name in systems}) for device, one in left_out.items()}
+published = {name: {f"{device}, seed {run + 1}": study.leave_out_published(jax.random.fold_in(keys[9], run), system, wells, device, schedule=schedules[name], draws=draws["evaluate"], progress=f"{name} {run + 1} without {device}") for run in range(num_seeds) for device in zero_shot} for name, system in systems.items()}
+together = {device: study.panels(one.wells, {"series not seen (shared mechanism)": one.found} | {f"{name}, as published": published[name][f"{device}, seed 1"].found for name in systems}) for device, one in left_out.items()}
 report.figure(pictures.dose_responses(together), "zero_shot",
     caption="Last readings of devices that were left out (points); published models, which see the series, and a prediction from sites and doses (band: 5 to 95 percent of draws).", alt="Dose-response curves beside points.")  # fmt: skip
 

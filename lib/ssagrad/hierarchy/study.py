@@ -148,13 +148,13 @@ def against_other_sites(found: Mapping[str, LeftOut], *, seen: bool = True) -> d
     Returns:
         {"measured": words, "holds": bool}.
     """
-    words, holds = [], True
+    words, best = [], []
     for device, one in found.items():
         own, others = (one.bound, one.other_bounds) if seen else (one.error, one.others)
         show = (lambda value: f"{value:.0f}") if seen else (lambda value: f"{value:.3f}")
         words.append(f"{device}: {show(own)}, others {show(min(others.values()))} to {show(max(others.values()))}")
-        holds = holds and (own > max(others.values()) if seen else own < min(others.values()))
-    return {"measured": f"{'bounds' if seen else 'errors'}; " + "; ".join(words), "holds": bool(holds)}
+        best.append(own > max(others.values()) if seen else own < min(others.values()))
+    return {"measured": f"best in {sum(best)} of {len(best)}; {'bounds' if seen else 'errors'}; " + "; ".join(words), "holds": all(best)}
 
 
 def _exchanged(experiment: Experiment, own: Experiment, device: str) -> dict[str, Experiment]:

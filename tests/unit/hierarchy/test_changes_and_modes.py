@@ -79,8 +79,8 @@ def test_sites_within_their_errors_are_tied():
 def test_a_device_is_held_against_other_sites():
     """The best of the others decides: higher for bounds, lower for errors."""
     one = study.LeftOut(None, None, 0.10, {"x": 0.2, "y": 0.05}, 10.0, {"x": 9.0, "y": 8.0}, 1.0, True)
-    assert study.against_other_sites({"d": one}) == {"measured": "bounds; d: 10, others 8 to 9", "holds": True}
-    assert study.against_other_sites({"d": one}, seen=False) == {"measured": "errors; d: 0.100, others 0.050 to 0.200", "holds": False}
+    assert study.against_other_sites({"d": one}) == {"measured": "best in 1 of 1; bounds; d: 10, others 8 to 9", "holds": True}
+    assert study.against_other_sites({"d": one}, seen=False) == {"measured": "best in 0 of 1; errors; d: 0.100, others 0.050 to 0.200", "holds": False}
 
 
 def test_changes_have_names():
