@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -42,19 +41,15 @@ def main() -> int:
     for name in arguments.only or cases:
         lines.append(_line(name, *cases[name], arguments))
         print(*lines[-1], file=sys.stderr, flush=True)
-    versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
     timing = f"Warm calls, arrays on the host; median of {arguments.repetitions} interleaved rounds."
-    machine = report.machine({"all": versions}, load, timing)
+    machine = report.in_process(load, timing)
     note = (
         f"{arguments.paths:,} paths. Variance: of the score function (leave-one-out baseline) over that of Dynkin controls. Time: of a gradient by Dynkin "
         "controls, pilot included, over one by the score function. Efficiency: variance / time. Other columns: efficiency of other ways, over that of "
         "the score function; coupled differences (± 5 %) are slightly biased. Where all rates are linear, single precision is what is left of the "
         "variance. The networks and what is observed are those of `ssagrad.estimators.truth.problems`, and both repressilators at T = 8.\n"
     )
-    text = "\n".join([machine, report.table(lines), note])
-    print(text)
-    if arguments.output:
-        arguments.output.write_text("# Variance × seconds of gradients\n\n" + text)
+    report.publish("Variance × seconds of gradients", [machine, report.table(lines), note], arguments.output)
     return 0
 
 

@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 import time
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -39,23 +39,20 @@ def main() -> int:
     for name, (system, rates) in systems.items():
         schedule = hierarchy.Schedule(epochs=arguments.epochs, rates=rates, milestones=())
         score = lambda *trained, system=system: hierarchy.evaluate(jax.random.key(0), system, *trained, new)
-        first = _seconds(lambda s=schedule, system=system, score=score: hierarchy.train(jax.random.key(1), system, training, schedule=s._replace(epochs=1), evaluate=score))
-        trained, total = _timed(lambda s=schedule, system=system, score=score: hierarchy.train(jax.random.key(1), system, training, schedule=s, evaluate=score))
+        train = partial(hierarchy.train, system=system, experiment=training, evaluate=score)
+        _, first = _timed(lambda s=schedule, train=train: train(jax.random.key(1), schedule=s._replace(epochs=1)))
+        trained, total = _timed(lambda s=schedule, train=train: train(jax.random.key(1), schedule=s))
         each = total / arguments.epochs
         ratio = REFERENCE[name] / each
         bound = trained.history[arguments.epochs].bound
         lines.append([name, f"{bound:.0f}", f"{each:.2f}", f"{first - each:.0f}", f"{REFERENCE[name]}", f"{ratio:.1f}×", f"{TARGET:g}×", report.verdict(ratio >= TARGET)])
         print(*lines[-1], file=sys.stderr, flush=True)
-    versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
-    machine = report.machine({"all": versions}, load, "Processor time, all threads.")
+    machine = report.in_process(load, "Processor time, all threads.")
     note = (
         f"234 wells, batches of 36, K = 20 in training, 100 in evaluation, {arguments.epochs} epochs. The public code (PyTorch 2.13, one thread) was measured "
         "on another machine and at another time, so the ratio is an order of magnitude; its gradients are plain ones and its steps midpoint ones.\n"
     )
-    text = "\n".join([machine, report.table(lines), note])
-    print(text)
-    if arguments.output:
-        arguments.output.write_text("# An epoch of hierarchical inference\n\n" + text)
+    report.publish("An epoch of hierarchical inference", [machine, report.table(lines), note], arguments.output)
     return 0
 
 
@@ -63,10 +60,6 @@ def _timed(run):
     begin = time.process_time()
     found = run()
     return found, time.process_time() - begin
-
-
-def _seconds(run) -> float:
-    return _timed(run)[1]
 
 
 if __name__ == "__main__":

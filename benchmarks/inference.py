@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -54,13 +53,9 @@ def main() -> int:
         alone = np.mean([_seconds(lambda i=i: fit({p: v[i : i + 1] for p, v in first.items()})) for i in range(arguments.singles)])
         lines.append([name, f"{together:.1f}", f"{alone:.1f}", f"{arguments.starts * alone / together:.1f}×"])
         print(*lines[-1], file=sys.stderr, flush=True)
-    versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
-    machine = report.machine({"all": versions}, load, "Calls as a user makes them, compilation included.")
+    machine = report.in_process(load, "Calls as a user makes them, compilation included.")
     note = f"{arguments.steps} steps of {NUM_PATHS} paths (20 times up to 8 protein lifetimes, about 800 events a path).\n"
-    text = "\n".join([machine, report.table(lines), note])
-    print(text)
-    if arguments.output:
-        arguments.output.write_text("# Many inferences at once\n\n" + text)
+    report.publish("Many inferences at once", [machine, report.table(lines), note], arguments.output)
     return 0
 
 

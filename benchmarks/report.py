@@ -7,6 +7,8 @@ import platform
 import statistics
 import subprocess
 from datetime import date
+from importlib import metadata
+from pathlib import Path
 
 from fresh import COLD_PATHS, COLD_TARGET_S, MEMORY_PATHS, MEMORY_TARGET_GB
 from peer_workers import PEERS
@@ -109,6 +111,22 @@ def machine(versions: dict[str, dict], load: float, timing: str) -> str:
         f"{date.today()}: {_processor()}, {os.cpu_count()} cores, JAX on {device}; load average {load:.1f} before the first round. "
         f"Python {platform.python_version()}, {listed}. {timing}\n"
     )
+
+
+def in_process(load: float, timing: str) -> str:
+    """`machine` of a benchmark that runs in one process."""
+    import jax
+
+    versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
+    return machine({"all": versions}, load, timing)
+
+
+def publish(title: str, parts: list[str], output: Path | None) -> None:
+    """Print the parts, and write them below a title if a file is named."""
+    text = "\n".join(parts)
+    print(text)
+    if output:
+        output.write_text(f"# {title}\n\n{text}")
 
 
 def _rate(cell: Cell | None, events: float) -> str:

@@ -54,10 +54,7 @@ def main() -> int:
     if not arguments.no_limits:
         parts.append(report.limits(fresh.measure_memory(), fresh.measure_cold()))
     parts.append(report.noise(rows))
-    text = "\n".join(parts)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text("# Speed of exact simulation\n\n" + text)
+    report.publish("Speed of exact simulation", parts, arguments.output)
     return 0 if all(cells["own"].valid for cells in rows.values()) else 1
 
 

@@ -55,6 +55,7 @@ from typing import Any
 import numpy as np
 
 from ssagrad.checkpoint import load_checkpoint, save_checkpoint
+from ssagrad.publish import part_of
 
 EXECUTORS = ("serial", "processes", "dask")
 _NAME = r"[^./\\][^/\\]{0,99}"
@@ -97,7 +98,10 @@ def run(
     name, folder = _importable(task), os.path.abspath(os.fspath(folder))
     plain = [_plain(dict(job), f"job {number}") for number, job in enumerate(jobs)]
     keys = [key_of(name, job) for job in plain]
-    _check_folder(folder)
+    try:
+        check_folder(folder)
+    except OSError as error:
+        raise ExecutorError(f"expected a folder that can be written, received {folder}: {error}") from error
     missing = {key: job for key, job in zip(keys, plain, strict=True) if not _is_done(folder, key, name, job)}
     way = {"serial": _serially, "processes": partial(_in_processes, workers=workers), "dask": partial(_on_dask, workers=workers, address=address)}
     options = {} if executor == "serial" else {"retries": retries}
@@ -115,7 +119,7 @@ def load(folder: str | os.PathLike, key: str) -> dict[str, np.ndarray]:
     """
     if not isinstance(key, str) or not re.fullmatch("[0-9a-f]{16}", key):
         raise ExecutorError(f"expected a key as `run` returns it, sixteen hexadecimal digits, received {key!r}")
-    path = _path(os.fspath(folder), key)
+    path = os.path.join(folder, f"{key}.npz")
     try:
         with open(path, "rb") as file:
             arrays = dict(np.load(file, allow_pickle=False))
@@ -215,9 +219,8 @@ def _perform(name: str, key: str, job: dict, folder: str) -> str:
         error.add_note(f"(task {name}, job {job})")
         raise
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{key}.", suffix=".part") as beside:  # no two writers share it, on whatever machine
-            save_checkpoint(_path(beside, key), _facts(name, job), arrays)
-            os.replace(_path(beside, key), _path(folder, key))
+        with part_of(os.path.join(folder, f"{key}.npz")) as part:
+            save_checkpoint(part, _facts(name, job), arrays)
     except OSError as error:
         raise ExecutorError(f"the result of {name} with {job} cannot be written to {folder}: {error}; older results are whole") from error
     return key
@@ -241,7 +244,7 @@ def _facts(name: str, job: dict) -> dict[str, str]:
 
 
 def _is_done(folder: str, key: str, name: str, job: dict) -> bool:
-    path = _path(folder, key)
+    path = os.path.join(folder, f"{key}.npz")
     try:
         return load_checkpoint(path, _facts(name, job)) is not None
     except (ValueError, OSError) as error:
@@ -249,19 +252,16 @@ def _is_done(folder: str, key: str, name: str, job: dict) -> bool:
         return False
 
 
-def _path(folder: str, key: str) -> str:
-    return os.path.join(folder, f"{key}.npz")
-
-
-def _check_folder(folder: str) -> None:
-    """Makes the folder, and writes and removes a file there, before anything is computed."""
+def check_folder(folder: str | os.PathLike) -> None:
+    """Makes a folder, and writes and removes a file there; OSError, which names the folder, where that cannot be done."""
+    os.makedirs(folder, exist_ok=True)
     try:
-        os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
             file.flush()
     except OSError as error:
-        raise ExecutorError(f"expected a folder that can be written, received {folder}: {error}") from error
+        error.filename = os.fspath(folder)
+        raise
 
 
 def _importable(task: Callable[..., Any]) -> str:

@@ -218,8 +218,8 @@ def versions():
 
 def write_bytes(path, data):
     """Write a file whole or not at all."""
-    with _beside(Path(path)) as beside:
-        beside.write_bytes(data)
+    with part_of(path) as part:
+        part.write_bytes(data)
 
 
 def write_json(path, record):
@@ -229,11 +229,12 @@ def write_json(path, record):
 
 
 @contextmanager
-def _beside(path):
+def part_of(path):
     """A path that no other writer has, on whatever machine; what is written there takes the place of `path` at the end, or goes if that fails."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part") as folder:
             yield Path(folder) / path.name
             os.replace(Path(folder) / path.name, path)
     except OSError as error:
@@ -243,10 +244,9 @@ def _beside(path):
 
 
 def _save_figure(fig, path, **options):
-    with _beside(path) as beside:
-        fig.savefig(beside, format=path.suffix[1:], bbox_inches="tight", **options)
-        saved = beside.read_bytes()
-    return saved
+    with part_of(path) as part:
+        fig.savefig(part, format=path.suffix[1:], bbox_inches="tight", **options)
+        return part.read_bytes()
 
 
 def _check_new(what, name, known, pattern):

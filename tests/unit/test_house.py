@@ -15,8 +15,8 @@ LIB = ROOT / "lib" / "ssagrad"
 # Each layer may reach lower ones only, directly or through modules that are named nowhere here.
 LAYERS = [
     ["notation", "random", "statistics", "plots", "tables", "checkpoint", "descents", "observations"],
-    ["publish", "executors"],
-    ["network"],
+    ["publish"],
+    ["executors", "network"],
     ["models", "ensemble"],
     ["simulate", "exact"],
     ["score", "sbml"],

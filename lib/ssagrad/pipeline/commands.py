@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import nbformat
 
+from ssagrad.executors import check_folder
 from ssagrad.pipeline import pages, results
 from ssagrad.pipeline.execute import Progress, execute
 from ssagrad.pipeline.sources import (
@@ -110,7 +111,7 @@ def run(root, *, profile="quick", only=(), assignments=(), resume=False, executo
     with named_files("Nothing was run"):
         sweep(root)
         for folder in (root / ".runs", *jobs[0].folders):
-            results.check_folder(folder)
+            check_folder(folder)
     fresh = {job.source.stem for job in jobs if resume and not results.problems(root, job.source, job.parameters, job.folders)}
     progress = Progress([job.source for job in jobs], stream=stream)
     try:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
+from ssagrad.executors import check_folder
 from ssagrad.pipeline import digest
 from ssagrad.pipeline.sources import is_verdict, stored_verdict, twin_differences
 from ssagrad.publish import Folders
@@ -64,18 +64,6 @@ def twin_problems(root, source):
 def figure_files(report):
     """The names of all files of a report's figures."""
     return {figure[key] for figure in report["figures"] for key in ("file", "vector") if key in figure}
-
-
-def check_folder(folder):
-    """Make a folder, and write and remove a file there; OSError where that cannot be done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
-            file.flush()
-    except OSError as error:
-        error.filename = str(folder)
-        raise
 
 
 def move(stage, stem, folders):
