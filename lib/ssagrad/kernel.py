@@ -197,6 +197,14 @@ def _advance(step: Callable, lanes: Lanes, *, network: Network, accumulators: tu
         return events(lanes, parameters)
 
 
+def stage(function: Callable, *arguments: Any) -> Any:
+    """function(*arguments), a boundary of fusion on CPUs: XLA computes its arguments and results once, and not again in each of their uses."""
+    if jax.default_backend() != "cpu":
+        return function(*arguments)
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(set_xla_metadata(inlineable=None)(function))(*arguments)  # calls within the function are part of it
+
+
 def _step(lanes: Lanes, parameters: Any, *, network: Network, accumulators: tuple, per_path: bool, jump_chain: bool) -> Lanes:
     """One event of the direct method in every lane whose next event comes before its next observation."""
     dtype = lanes.clock.dtype

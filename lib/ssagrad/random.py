@@ -9,12 +9,17 @@ References: Blackman and Vigna 2021, "Scrambled linear pseudorandom number gener
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 Stream = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+NoiseKey = tuple[jax.Array, jax.Array]
+
+_LOG2_BEND = (0.44265944, -0.27672833, 0.18486223, -0.09838762, 0.02627305)  # fitted at Chebyshev nodes
 
 
 def seed_streams(key: jax.Array, num_paths: int) -> jax.Array:
@@ -62,6 +67,30 @@ def next_exponential(stream: Stream, dtype: jnp.dtype) -> tuple[Stream, jax.Arra
     stream, fraction = _next_fraction(stream, dtype)
     smallest = 2.0**-32 if dtype == jnp.float32 else 2.0**-63
     return stream, -jnp.log(jnp.minimum(fraction + smallest, _below_one(dtype)))
+
+
+def noise_key(exponentials: tuple[jax.Array, jax.Array]) -> NoiseKey:
+    """The bits of two exponential numbers as the key of `noise`, which is independent of either of them."""
+    return tuple(lax.bitcast_convert_type(number.astype(jnp.float32), jnp.uint32) for number in exponentials)
+
+
+def noise(key: NoiseKey, number: int, dtype: jnp.dtype) -> jax.Array:
+    """Unit exponential number `number` under a key, in any order: −log of a hash of 23 bits, good to 10⁻⁵ and a third of the cost of the exact one.
+
+    The hash is lowbias32 (Wellons and Ettinger, github.com/skeeto/hash-prospector), which is invertible, with the second word of the key added
+    halfway. The logarithm is the exponent of a float, and a polynomial of its mantissa.
+    """
+    bits = key[0] + jnp.uint32((number * 0x9E3779B9) % 2**32)
+    bits = (bits ^ (bits >> jnp.uint32(16))) * jnp.uint32(0x21F0AAAD) + key[1]
+    bits = (bits ^ (bits >> jnp.uint32(15))) * jnp.uint32(0x735A2D97)
+    bits = (bits ^ (bits >> jnp.uint32(15))) >> jnp.uint32(9)
+    uniform = lax.bitcast_convert_type(bits.astype(jnp.int32).astype(jnp.float32) + 0.5, jnp.int32)  # times 2²³, never at an end
+    above = lax.bitcast_convert_type((uniform & 0x007FFFFF) | 0x3F800000, jnp.float32) - 1  # mantissa less 1
+    bend = jnp.float32(_LOG2_BEND[-1])  # log₂(1 + x) = x + x (1 − x) × bend
+    for coefficient in _LOG2_BEND[-2::-1]:
+        bend = bend * above + coefficient
+    logarithm = (uniform - 0x4B000000).astype(jnp.float32) * 2.0**-23 + above * (1 - above) * bend
+    return (logarithm * -math.log(2)).astype(dtype)
 
 
 def _below_one(dtype: jnp.dtype) -> float:

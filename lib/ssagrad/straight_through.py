@@ -23,8 +23,9 @@ import numpy as np
 from jax import lax
 
 from ssagrad.ensemble import Ensemble
-from ssagrad.kernel import Accumulator, Step
+from ssagrad.kernel import Accumulator, Step, stage
 from ssagrad.network import Network
+from ssagrad.random import noise, noise_key
 from ssagrad.score import Scalars, derivatives, flat_shift, readers_of, scalars_of
 from ssagrad.simulate import check_times, simulate_with
 
@@ -140,39 +141,44 @@ def _attach_jvp(primals: tuple, tangents: tuple) -> tuple:
     return values, jnp.einsum("ntsp,np->nts" if tangents[2].ndim == 2 else "ntsp,p->nts", jacobian, tangents[2], precision="highest")
 
 
+class Choice(NamedTuple):
+    """A relaxed choice of a reaction with shares w_r, arrays [n]: their derivatives v_r, Σ_r w_r ν_r, Σ_r w_r, total propensity (no event: ∞)."""
+
+    sensitivities: tuple[jax.Array, ...]
+    drift: list[jax.Array]
+    norm: jax.Array
+    total: jax.Array
+
+
 @cache
 def tangents_accumulator(network: Network, scalars: Scalars, temperature: float | None, waiting_times: bool, jump_chain: bool) -> Accumulator:
     """Columns: tangents of the counts [S · P], of the time of the next event [P], and of the time integrals [S · P]."""
     num_species, num_scalars = len(network.species), len(scalars.names)
-    of_species, of_scalars = readers_of(network, scalars)
-    changes = network.stoichiometry
+    reactions, changes = range(len(network.reactions)), network.stoichiometry.T
+    laws = tuple(r for r in reactions if network.reactions[r].propensity is not None)
+    others = tuple(r for r in reactions if r not in laws)
 
     def increments(values: tuple, step: Step) -> tuple:
-        # What several columns need ends in a division wherever it can, because XLA repeats all cheaper operations in each of their uses.
-        zeros, never = jnp.zeros_like(step.duration), jnp.full_like(step.duration, jnp.inf)
-        hits = [lax.abs(step.reaction - r) < 0.5 for r in range(len(network.reactions))]
-        jumps = [combine(column, [hit.astype(zeros.dtype) for hit in hits]) for column in changes.T]
-        total = sum(step.propensities)
-        exponentials = step.exponentials or [zeros] * len(hits)
-        first = sum(lax.select(hit, e, zeros) for hit, e in zip(hits, exponentials, strict=True)) / lax.select(total > 0, total, never)
-        soft = [soft_share(a, hit, e, first, temperature) for a, hit, e in zip(step.propensities, hits, exponentials, strict=True)]
-        shares, sensitivities = zip(*soft, strict=True)
-        norm = lax.select(step.reaction < len(hits) - 0.5, sum(shares), never)
-        drift = [combine(column, shares) for column in changes.T]
-        in_counts = _slopes_in_counts(network, of_species, step)
+        choice = stage(partial(_relax, network=network, temperature=temperature), step.propensities, step.reaction, step.exponentials)
+        state = (step.counts, step.parameters, [values[p : num_species * num_scalars : num_scalars] for p in range(num_scalars)])
+        some_slopes = partial(_slopes, network=network, scalars=scalars, per_path=step.per_path)
+        of_laws = stage(partial(some_slopes, reactions=laws), *state) if laws else [{}] * num_scalars
+
+        def slopes(state: tuple, of_laws: list) -> list:  # those of mass action cost no more than to keep them
+            return [rest | known for rest, known in zip(some_slopes(*state, reactions=others), of_laws, strict=True)]
+
+        def all_means(choice: Choice, duration: jax.Array, *state: Any) -> list:
+            return [_means(choice, duration, moved) for moved in slopes(*state)]
+
+        means = stage(all_means, choice, step.duration, state, of_laws)
+        hits = [(lax.abs(step.reaction - r) < 0.5).astype(step.duration.dtype) for r in reactions]
+        jumps = [combine(column, hits) for column in changes]
         columns = []
-        for p in range(num_scalars):
-            tangent = values[p : num_species * num_scalars : num_scalars]
-            in_scalar = derivatives(network, scalars, p, of_scalars[p], step.counts, step.parameters, step.per_path)
-            slopes = dict(zip(of_scalars[p], in_scalar, strict=True))
-            for (r, s), slope in in_counts.items():
-                slopes[r] = slopes.get(r, 0) + slope * tangent[s]
-            moves = [sensitivities[r] * slopes[r] if r in slopes else zeros for r in range(len(hits))]
-            mean_move = sum(moves) / norm
-            of_counts = [(combine(column, moves) - drift[s] * mean_move) * (1 / norm) for s, column in enumerate(changes.T)]
-            delay = -step.duration * sum(slopes.values(), zeros) / lax.select(total > 0, total, never) if waiting_times else zeros
-            late = values[num_species * num_scalars + p] + delay
-            shifts = [x * delay for x in step.counts] if jump_chain else [-jump * late for jump in jumps]
+        for tangent, late, moved, (mean, delay) in zip(state[2], values[num_species * num_scalars :], slopes(state, of_laws), means, strict=False):
+            delay = delay if waiting_times else jnp.zeros_like(delay)
+            moves = [choice.sensitivities[r] * moved[r] if r in moved else None for r in reactions]
+            of_counts = [(combine(column, moves) - d * mean) / choice.norm for d, column in zip(choice.drift, changes, strict=True)]
+            shifts = [x * delay for x in step.counts] if jump_chain else [-jump * (late + delay) for jump in jumps]
             columns.append((*of_counts, delay, *(step.duration * d + shift for d, shift in zip(tangent, shifts, strict=True))))
         return tuple(column for row in zip(*columns, strict=True) for column in row)
 
@@ -181,8 +187,29 @@ def tangents_accumulator(network: Network, scalars: Scalars, temperature: float 
         increments=increments,
         compensated=False,
         num_hidden=0 if jump_chain else (num_species + 1) * num_scalars,
-        num_exponentials=lambda _: 0 if temperature is None else len(network.reactions),
+        num_exponentials=lambda _: 0 if temperature is None else 2,
     )
+
+
+def _means(choice: Choice, duration: jax.Array, slopes: dict[int, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """What the slopes of the propensities in one scalar make of all shares together, and of the waiting time."""
+    mean = sum(choice.sensitivities[r] * slope for r, slope in slopes.items()) / choice.norm
+    return mean, -duration * sum(slopes.values()) / choice.total
+
+
+def _relax(propensities: tuple, reaction: jax.Array, exponentials: tuple, *, network: Network, temperature: float | None) -> Choice:
+    """The relaxed choice, from the reaction that fired and two random numbers (none without a temperature): arrival of the first, noise of the rest."""
+    never = jnp.full_like(reaction, jnp.inf)
+    total = sum(propensities)
+    total = lax.select(total > 0, total, never)
+    first, key = (exponentials[0] / total, noise_key(exponentials)) if exponentials else (None, None)
+    soft = []
+    for r, propensity in enumerate(propensities):
+        exponential = noise(key, r, reaction.dtype) if exponentials else None
+        soft.append(soft_share(propensity, lax.abs(reaction - r) < 0.5, exponential, first, temperature))
+    shares, sensitivities = zip(*soft, strict=True)
+    norm = lax.select(reaction < len(propensities) - 0.5, sum(shares), never)
+    return Choice(sensitivities, [combine(column, shares) for column in network.stoichiometry.T], norm, total)
 
 
 def soft_share(
@@ -196,9 +223,11 @@ def soft_share(
     """
     if temperature is None:
         return propensity, jnp.ones_like(propensity)
-    closeness = propensity * first / (propensity * first + exponential)
-    share = _power(lax.select(hit, jnp.ones_like(propensity), closeness), 1 / temperature)
-    return share, share / lax.select(propensity > 0, temperature * propensity, jnp.full_like(propensity, jnp.inf))
+    by_propensity = jnp.where(propensity > 0, first, 0) / (propensity * first + jnp.where(hit, 0, exponential))
+    closeness = propensity * by_propensity
+    if temperature == 1:
+        return closeness, by_propensity
+    return _power(closeness, 1 / temperature), by_propensity * _power(jnp.maximum(closeness, 1e-30), 1 / temperature - 1) / temperature
 
 
 def _power(value: jax.Array, exponent: float) -> jax.Array:
@@ -212,15 +241,28 @@ def combine(coefficients: np.ndarray, terms: list[jax.Array]) -> jax.Array | flo
     return sum(parts) if parts else 0.0
 
 
-def _slopes_in_counts(network: Network, readers: tuple[tuple[int, ...], ...], step: Step) -> dict[tuple[int, int], jax.Array]:
-    """∂a_r/∂x_s of all reactions r that read species s, arrays over the lanes [n]."""
-    slopes = {}
-    for s, reactions in enumerate(readers):
-
-        def of_one_path(counts, parameters, s=s, reactions=reactions):
-            direction = tuple(jnp.full_like(x, float(i == s)) for i, x in enumerate(counts))
-            return jax.jvp(lambda x: network.rates(x, parameters, only=reactions), (counts,), (direction,))[1]
-
-        values = jax.vmap(of_one_path, in_axes=(0, 0 if step.per_path else None))(step.counts, step.parameters)
-        slopes |= {(r, s): value.astype(step.duration.dtype) for r, value in zip(reactions, values, strict=True)}
+def _slopes(
+    counts: tuple, parameters: Any, tangents: list, *, network: Network, scalars: Scalars, per_path: bool, reactions: tuple[int, ...]
+) -> list[dict[int, jax.Array]]:
+    """∂a_r + ∇a_r · D of some reactions r for each scalar, where anything moves it, from the tangents D of the counts: P times S arrays [n]."""
+    of_species, of_scalars = (tuple(tuple(r for r in some if r in reactions) for some in readers) for readers in readers_of(network, scalars))
+    in_counts = [dict(zip(some, _slopes_in_counts(network, s, some, counts, parameters, per_path), strict=True)) for s, some in enumerate(of_species)]
+    slopes = []
+    for p, readers in enumerate(of_scalars):
+        mine = dict(zip(readers, derivatives(network, scalars, p, readers, counts, parameters, per_path), strict=True))
+        for tangent, by_reaction in zip(tangents[p], in_counts, strict=True):
+            for r, slope in by_reaction.items():
+                mine[r] = mine.get(r, 0) + slope * tangent
+        slopes.append(mine)
     return slopes
+
+
+def _slopes_in_counts(network: Network, s: int, reactions: tuple[int, ...], counts: tuple, parameters: Any, per_path: bool) -> tuple[jax.Array, ...]:
+    """∂a_r/∂x_s of some reactions, arrays over the lanes [n]."""
+
+    def of_one_path(counts, parameters):
+        direction = tuple(jnp.full_like(x, float(i == s)) for i, x in enumerate(counts))
+        return jax.jvp(lambda x: network.rates(x, parameters, only=reactions), (counts,), (direction,))[1]
+
+    values = jax.vmap(of_one_path, in_axes=(0, 0 if per_path else None))(counts, parameters)
+    return tuple(value.astype(counts[0].dtype) for value in values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import LIMIT
 
-from ssagrad.random import next_bits, next_exponential, next_uniform, seed_streams
+from ssagrad.random import next_bits, next_exponential, next_uniform, noise, noise_key, seed_streams
 
 WORD = 0xFFFFFFFF
 
@@ -133,3 +133,35 @@ def test_moments_of_uniform_and_exponential_numbers():
         powers = np.stack([np.asarray(samples, float) ** (k + 1) for k in range(len(moments))], axis=1)
         z = (powers.mean(0) - moments) / (powers.std(0) / 1000)
         assert np.all(np.abs(z) < LIMIT)
+
+
+def test_noise_is_exponential_and_independent():
+    """Numbers under one key, under the next, and those the keys are made of: moments 1, 2, 6 and a histogram of Exp(1), finite, > 0, uncorrelated."""
+    stream, drawn = tuple(seed_streams(jax.random.key(14), 1_000_000)), []
+    for _ in range(4):
+        stream, exponential = next_exponential(stream, jnp.float32)
+        drawn.append(exponential)
+    first, second = noise_key(drawn[:2]), noise_key(drawn[2:])
+    samples = np.stack([*drawn, *(noise(first, number, jnp.float32) for number in (0, 1, 12)), noise(second, 0, jnp.float32)]).astype(float)
+    assert np.all((samples > 0) & (samples < 23))
+    powers = np.stack([samples, samples**2, samples**3])
+    z = (powers.mean(-1) - np.array([[1], [2], [6]])) / (powers.std(-1) / 1000)
+    assert np.all(np.abs(z) < LIMIT)
+    for row in samples:
+        observed = np.bincount((64 * np.exp(-row)).astype(int), minlength=64)
+        assert abs(np.sum((observed - 15625) ** 2) / 15625 - 63) / np.sqrt(2 * 63) < LIMIT
+    for powered in (samples, np.log(samples)):
+        correlations = np.corrcoef(powered)[np.triu_indices(len(samples), 1)]
+        assert np.all(np.abs(correlations) < LIMIT / 1000)
+
+
+def test_noise_is_good_to_five_digits():
+    """Against the logarithm of the hashed bits, which lowbias32 turns 0 into 0: the smallest uniform number, and many others."""
+    nothing = (jnp.zeros(1, jnp.uint32), jnp.zeros(1, jnp.uint32))
+    assert np.isclose(noise(nothing, 0, jnp.float32)[0], 24 * np.log(2), rtol=1e-6)
+    key = (jnp.arange(1_000_000, dtype=jnp.uint32), jnp.zeros(1_000_000, jnp.uint32))
+    bits = np.arange(1_000_000, dtype=np.uint32)
+    bits = (bits ^ (bits >> 16)) * np.uint32(0x21F0AAAD)
+    bits = (bits ^ (bits >> 15)) * np.uint32(0x735A2D97)
+    exact = -np.log((((bits ^ (bits >> 15)) >> 9) + 0.5) / 2**23)
+    assert np.abs(np.asarray(noise(key, 0, jnp.float32), float) - exact).max() < 1e-5
