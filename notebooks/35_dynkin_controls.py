@@ -67,7 +67,9 @@ pilots = [64, 512]  # pilot paths
 # $V(\cdot,T)=f$: everything that the score multiplies vanishes. What stays is $\int \Gamma V$, of ordinary size, and a second value function takes
 # most of that away in the same manner.
 #
-# **Which $V$?** Write $V=\varphi(x)\cdot c(t)$, with $\varphi$ all products of counts (and of rate laws that are not of mass action) up to a degree.
+# **Which $V$?** Write $V=\varphi(x)\cdot c(t)$, with $\varphi$ all products of counts (and of rate laws that are not of mass action) up to a degree. Where
+# species are so many that only products of two are affordable, $e^{-x/2}$ of each molecule that binds others is a factor as well, with $x$ its number
+# whether bound or free: binding leaves that number alone, and the curve tells the first few molecules apart.
 # What harms is the residual, and the variance of the score which multiplies it grows like $t$. So $c$ shall minimise
 # $\int E[((\partial_t+L)\,\varphi\cdot c)^2]\,t\,dt$ with $c(T)=c_f$ given: a linear-quadratic regulator, backwards in time. A few pilot paths give
 # the averages of $\varphi\varphi^\top$, $\varphi\,L\varphi^\top$ and $L\varphi\,L\varphi^\top$; one Riccati recursion gives $V$ of **all** observables at all
@@ -140,7 +142,7 @@ report.figure(
 # ## What it brings
 #
 # Efficiency $1/(\text{variance} \times \text{events per path})$, as a multiple of that of the score function with its leave-one-out baseline. Events of
-# second paths count, those of the pilot (an eighth of the paths) do not. An event is not a second: sampling the integral costs as well, and
+# second paths count, those of the pilot (256 paths) do not. An event is not a second: sampling the integral costs as well, and
 # `reports/benchmark_efficiency.md` has the seconds.
 
 # %%
@@ -163,16 +165,15 @@ x_label, hollow = "efficiency, in multiples of that of the score function", ["Gu
 report.figure(
     plots.advantages(gains, reference="score function", hollow=hollow, x_label=x_label), "efficiency",
     caption="Efficiency of gradients of the mean at the last time, per simulated event; geometric means over the parameters.",
-    alt="Stars for Dynkin controls lie decades to the right of the score function and of all other markers, except for the promoters.",
+    alt="Stars for Dynkin controls lie decades to the right of the score function and of all other markers, and one decade for the promoters.",
 )
 Table(("network", "Dynkin controls", *rivals), [(name, *(f"× {value:.3g}" for value in found.values())) for name, found in gains.items()])
 
 # %% [markdown]
 # ## Where it stops helping
 #
-# A value function can be no better than its polynomials. Paths that end later see more of what these miss; promoters, whose genes are on or off
-# within moments, are described badly at any time. More strata help until the residual hardly changes within one; a handful of pilot paths fits
-# noise.
+# A value function can be no better than its features. Paths that end later see more of what these miss, and promoters, whose genes are on or off
+# within moments, are hardest to describe. More strata help until the residual hardly changes within one; a handful of pilot paths fits noise.
 
 # %%
 last = {"horizon": {}, "strata": {}, "pilot paths": {}}
@@ -225,6 +226,6 @@ report.verdict()
 # %% [markdown]
 # ## Limits
 #
-# Observables must be functions of the state at known times, or time integrals of species. $V$ is a polynomial: observables with sharp edges in state
-# space gain less. With many species the degree falls to two and then to one. Pilot paths and regulator cost about as much as a thousand plain paths,
+# Observables must be functions of the state at known times, or time integrals of species. $V$ is smooth: observables with sharp edges in state
+# space gain less. With many species the degree falls to two and then to one. Pilot paths and regulator cost about as much as some thousand plain paths,
 # and can be carried over between the steps of an optimisation (`pilot=`). Standard errors come from batches, of which there must be enough.

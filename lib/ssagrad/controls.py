@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssagrad.features import Features
+from ssagrad.quadratic import act_on_pairs, averages
 from ssagrad.score import Scalars, nearest, scores_at
 from ssagrad.value_model import ValueModel, act, coefficients, least_squares, polynomials
 
@@ -124,11 +125,16 @@ def moments(
     def of_block(block):
         states, score, offset, width = block
         counts = tuple(states[:, s] for s in range(states.shape[1]))
-        action = act(features, scalars, model.location, model.scale, counts, parameters)
         basis, speed = polynomials(offset)
         speed = speed / width
         centred = (score - score.mean(0, keepdims=True)).T * (size / (size - 1))
         weights = jnp.concatenate([jnp.ones_like(centred[:1]), centred])
+        if features.in_pairs:
+            pairs = act_on_pairs(features, scalars, model.location, model.scale, counts, parameters)
+            drift, sources, mean = averages(features, pairs, weights * (width / size), basis, speed)
+            sources = sources * (width / size)
+            return drift[0], drift[1:] + sources, mean, weights @ states * (width / size) - mean @ (model.root @ model.species)
+        action = act(features, scalars, model.location, model.scale, counts, parameters)
         by_basis, by_speed = (weights[:, None] * part[None] for part in (basis, speed))
         share = width / size
         both = jnp.einsum("qhn,jn->qhj", by_basis, action.generator) + jnp.einsum("qhn,jn->qhj", by_speed, action.features)

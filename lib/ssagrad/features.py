@@ -1,7 +1,9 @@
 """Functions of the state that a network suggests by itself: what value functions are expanded in.
 
-Species that a conservation law does not fix, and the propensities that are not of mass action, are standardised; the features are all
-their products up to a degree, the constant included.
+Variables are the species that a conservation law does not fix and the propensities that are not of mass action. They are standardised; the
+features are all their products up to a degree, the constant included. Where only products of two are affordable, further variables tell the
+first few molecules apart: exp(−x/2) of each species that meets others, counted with what it is bound in. Binding and unbinding leave that total
+alone, so that these curves are slow where the promoters or enzymes that bind are fast.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import numpy as np
 from ssagrad.network import Network
 
 _HIGHEST_DEGREE = 4
+_SCALE = 2.0  # of curves, in molecules
+_MOST_CURVED = 256  # features up to which curves are added
 
 
 @jax.tree_util.register_static
@@ -28,12 +32,14 @@ class Features:
         network: species and reactions.
         species: indices of the species among the variables. laws: of the reactions whose propensity is one.
         degree: of the products.
+        totals: for each total that curves are taken of, how often each species counts.
     """
 
     network: Network
     species: tuple[int, ...]
     laws: tuple[int, ...]
     degree: int
+    totals: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of_network(cls, network: Network, *, degree: int | None = None, max_features: int = 128) -> Features:
@@ -46,20 +52,57 @@ class Features:
             degree = max(possible, default=1)
         elif degree < 1:
             raise ValueError(f"expected a degree ≥ 1, received {degree}")
-        return cls(network, species, laws, degree)
+        totals = _totals(network) if degree == 2 else ()
+        curved = cls(network, species, laws, degree, totals)
+        return curved if curved.size <= _MOST_CURVED else cls(network, species, laws, degree, ())
+
+    @property
+    def num_variables(self) -> int:
+        """V: species, laws and curves."""
+        return len(self.species) + len(self.laws) + len(self.totals)
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether the features are the products of up to two variables (`quadratic`)."""
+        return self.degree == 2
 
     @property
     def size(self) -> int:
         """J, the constant included."""
-        return math.comb(len(self.species) + len(self.laws) + self.degree, self.degree)
+        return math.comb(self.num_variables + self.degree, self.degree)
 
     def variables(self, counts: tuple, parameters: Any) -> jax.Array:
-        """Species and laws [V, ...] of states given as a tuple of S arrays [...]."""
+        """Species, laws and curves [V, ...] of states given as a tuple of S arrays [...]."""
         shape = counts[0].shape
         flat = tuple(x.reshape(-1) for x in counts)
         laws = jax.vmap(lambda state: self.network.rates(state, parameters, only=self.laws))(flat) if self.laws else ()
-        columns = [*(flat[s] for s in self.species), *(law.astype(counts[0].dtype) for law in laws)]
+        curves = [jnp.exp(-sum(n * flat[s] for s, n in enumerate(total) if n) / _SCALE) for total in self.totals]
+        columns = [*(flat[s] for s in self.species), *(law.astype(counts[0].dtype) for law in laws), *curves]
         return jnp.stack(columns).reshape(-1, *shape)
+
+    def moved(self, reaction: int) -> tuple[int, ...]:
+        """The variables that a reaction may change (every law among them)."""
+        change, laws, curves = self.network.stoichiometry[reaction], len(self.species), len(self.species) + len(self.laws)
+        of_curves = (curves + i for i, total in enumerate(self.totals) if np.dot(total, change))
+        return (*(v for v, s in enumerate(self.species) if change[s]), *range(laws, curves), *of_curves)
+
+    def changes(self, reaction: int, possible: jax.Array, variables: jax.Array, counts: tuple, parameters: Any) -> dict[int, Any]:
+        """How the variables in `moved` change if a reaction fires at n states, a tuple of S arrays [n] with variables [V, n].
+
+        Where it is not possible, no law is asked for its value there.
+        """
+        change, laws, curves = self.network.stoichiometry[reaction], len(self.species), len(self.species) + len(self.laws)
+        after = tuple(x + jnp.where(possible, float(n), 0) if n else x for x, n in zip(counts, change, strict=True))
+        of_laws = jax.vmap(lambda state: self.network.rates(state, parameters, only=self.laws))(after) if self.laws else ()
+        found = {}
+        for v in self.moved(reaction):
+            if v < laws:
+                found[v] = float(change[self.species[v]])
+            elif v < curves:
+                found[v] = of_laws[v - laws].astype(variables.dtype) - variables[v]
+            else:
+                found[v] = variables[v] * math.expm1(-float(np.dot(self.totals[v - curves], change)) / _SCALE)
+        return found
 
     def products(self, standardised: jax.Array) -> jax.Array:
         """All products [J, ...] of standardised variables [V, ...], by increasing degree: 1, z_1 … z_V, z_1², z_1 z_2, …"""
@@ -81,3 +124,25 @@ def _independent_columns(stoichiometry: np.ndarray) -> tuple[int, ...]:
         if np.linalg.matrix_rank(stoichiometry[:, [*chosen, s]]) > len(chosen):
             chosen.append(s)
     return tuple(chosen)
+
+
+def _totals(network: Network) -> tuple[tuple[int, ...], ...]:
+    """Species that meet others in reactions of mass action, each with what it is bound in: how often each species counts [S].
+
+    A binding makes fewer and other molecules than it consumes; what a binding makes has no total of its own. Totals that never change are left out.
+    """
+    meetings = [r for r in network.reactions if r.propensity is None and sum(n for _, n in r.reactants) > 1]
+    bindings = [r for r in meetings if 0 < sum(n for _, n in r.products) < sum(n for _, n in r.reactants)]
+    bindings = [r for r in bindings if not {s for s, _ in r.products} & {s for s, _ in r.reactants}]
+    made = {s for r in bindings for s, _ in r.products}
+    totals = []
+    for species in sorted({s for r in meetings for s, _ in r.reactants} - made):
+        total = np.eye(len(network.species), dtype=int)[species]
+        for _ in network.species:  # a complex of complexes takes as many rounds as it has parts
+            for binding in bindings:
+                if len(binding.products) == 1:
+                    (product, number), *_ = binding.products
+                    total[product] = max(total[product], sum(n * total[s] for s, n in binding.reactants) // number)
+        if (network.stoichiometry @ total).any():
+            totals.append(tuple(total.tolist()))
+    return tuple(totals)

@@ -22,6 +22,7 @@ import numpy as np
 from jax import custom_batching, lax
 
 from ssagrad.features import Features
+from ssagrad.quadratic import Pairs, act_on_pairs, changed_together, products_of
 from ssagrad.score import Scalars, slopes
 
 _SMALLEST = 3e-5  # singular value of the features, relative to the largest, that single precision still resolves
@@ -52,7 +53,7 @@ class ValueModel(NamedTuple):
     location, scale: of the variables [V]. root: [J, J]. species: coefficients of the counts [J, S].
     widths: of the strata [W].
     step: V at the start of a stratum, and of the two inner polynomials, from V at its end [W, 3J, J].
-    response: the same three from the residual's projection on them [W, 3J, 3J].
+    response: R, whose RᵀR gives the same three from the residual's projection on them [W, 3J, 3J].
     cross: averages of ψ · φ and ψ · Lφ, for ψ = φ and Γ_1 φ … Γ_P φ (or without these) [W, 1 + P, 2, J, J].
     """
 
@@ -76,6 +77,8 @@ class Action(NamedTuple):
 
 def act(features: Features, scalars: Scalars, location: jax.Array, scale: jax.Array, counts: tuple, parameters: Any) -> Action:
     """What the generator and its derivatives do to the features at n states, a tuple of S arrays [n]."""
+    if features.in_pairs:
+        return _of_pairs(features, act_on_pairs(features, scalars, location, scale, counts, parameters))
     network = features.network
     rates = jax.vmap(lambda state: network.rates(state, parameters))(counts)
     # a reaction that cannot happen leads nowhere, so that no feature is asked for at impossible counts
@@ -88,6 +91,17 @@ def act(features: Features, scalars: Scalars, location: jax.Array, scale: jax.Ar
     generator = sum(a.astype(here.dtype)[None] * difference[:, r] for r, a in enumerate(rates))
     sources = [sum((da[None] * difference[:, r] for r, da in of_scalar), jnp.zeros_like(here)) for of_scalar in slopes(network, scalars, counts, parameters)]
     return Action(here, generator, jnp.stack(sources))
+
+
+def _of_pairs(features: Features, pairs: Pairs) -> Action:
+    a, b = products_of(features)
+    at = np.array([np.flatnonzero((a == v) & (b == w))[0] for v, w in changed_together(features)])
+
+    def leibniz(first, square):
+        return (pairs.values[a] * first[b] + pairs.values[b] * first[a]).at[at].add(square)
+
+    sources = [leibniz(*of_scalar) for of_scalar in zip(pairs.sources, pairs.source_squares, strict=True)]
+    return Action(pairs.values[a] * pairs.values[b], leibniz(pairs.generator, pairs.square), jnp.stack(sources))
 
 
 def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Array, parameters: Any, *, with_sources: bool) -> ValueModel:
@@ -131,21 +145,20 @@ def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.A
         quadratic = quadratic[order][:, :, order].reshape(len(order) * size, -1).at[:size, :size].add(cost / weight)
         free = len(_INNER) * size
         ridge = 1e-6 * jnp.diagonal(quadratic)[:free]  # 0 for a direction that no feature has
-        inverse = _inverse(quadratic[:free, :free] + jnp.diag(jnp.where(ridge > 0, ridge, 1)))
-        step = -inverse @ quadratic[:free, free:]
+        root = _inverse_root(quadratic[:free, :free] + jnp.diag(jnp.where(ridge > 0, ridge, 1)))
+        step = -root.T @ (root @ quadratic[:free, free:])
         all_four = jnp.concatenate([step, jnp.eye(size, dtype=step.dtype)])
-        return weight * all_four.T @ quadratic @ all_four, (step, inverse)
+        return weight * all_four.T @ quadratic @ all_four, (step, root)
 
     return lax.scan(advance, jnp.zeros_like(averages[0, 0, 0]), (averages, widths, middle / middle[-1]))[1]
 
 
 # Matrices are factorised one after the other, under jax.vmap too: two batches at once wait for each other in XLA's CPU threads, forever.
 @custom_batching.sequential_vmap
-def _inverse(matrix: jax.Array) -> jax.Array:
-    """Of a positive matrix [J, J]."""
+def _inverse_root(matrix: jax.Array) -> jax.Array:
+    """R with RᵀR the inverse of a positive matrix [J, J]."""
     factor = jnp.linalg.cholesky(matrix)
-    inverse = lax.linalg.triangular_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype), left_side=True, lower=True)
-    return inverse.T @ inverse
+    return lax.linalg.triangular_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype), left_side=True, lower=True)
 
 
 class LeastSquares(NamedTuple):
@@ -204,7 +217,7 @@ def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, at: jax
         for p in range(1 + num_sources):
             if p:
                 push = projected(cross[p], width, parts[0])
-            free = (step @ ends[p] - response @ push).reshape(len(_INNER), size, -1)
+            free = (step @ ends[p] - response.T @ (response @ push)).reshape(len(_INNER), size, -1)
             parts.append(jnp.stack([free[0], ends[p], *free[1:]]))
         return jnp.stack([part[0] for part in parts]), jnp.stack(parts, axis=1)
 

@@ -28,6 +28,7 @@ def logarithm(name):  # no polynomial
 CASES = {
     "association": (models.association(), {}, 2.0, ("C", square("C"), logarithm("C")), 20),
     "SIR": (SMALL_SIR, {}, 2.0, ("I", square("I")), 10),
+    "SIR, products of two with curves": (SMALL_SIR, {}, 2.0, ("I", square("I")), 10),
     "telegraph": (models.telegraph(), {"mRNA": 90}, 3.0, ("mRNA", square("mRNA")), 20),
 }
 
@@ -50,7 +51,7 @@ def test_unbiased_and_far_less_noisy_than_the_score_function(name):
     truth = [master.gradient(model.parameters, [time], f) for f in observables]
     truth.append(master.gradient(model.parameters, [time], observables[0], average=True))
     truth = np.array([[float(np.ravel(row[k])[-1]) * model.parameters[k] for k in sorted(row)] for row in truth])
-    controlled = gradients(CONTROLLED, model, time, observables, 1)
+    controlled = gradients(partial(CONTROLLED, degree=2) if "products of two" in name else CONTROLLED, model, time, observables, 1)
     plain = gradients(score_function, model, time, observables, 2)
     largest = np.sqrt(plain.var(0, ddof=1).max() / PATHS / times_less)
     assert_mean(controlled, truth, largest_standard_error=largest)
@@ -81,3 +82,13 @@ def test_a_wrong_value_function_is_corrected_and_its_correction_is_needed():
     assert_mean(samples(True), truth, largest_standard_error=0.1)
     with pytest.raises(AssertionError, match="z ="):
         assert_mean(samples(False), truth, largest_standard_error=np.inf)
+
+
+def test_genes_that_switch_fast():
+    """Promoter repressilator (no exact gradient): the score function's gradient, with at most a quarter of its variance in every parameter."""
+    model = models.promoter_repressilator()
+    controlled, plain = (gradients(estimator, model, 8.0, ("P1",), seed)[:, 0] for estimator, seed in ((CONTROLLED, 1), (score_function, 2)))
+    errors = [samples.std(0, ddof=1) / len(samples) ** 0.5 for samples in (controlled, plain)]
+    z = (controlled.mean(0) - plain.mean(0)) / np.hypot(*errors)
+    assert np.abs(z).max() < 4, z
+    assert ((errors[1] / errors[0]) ** 2).min() > 4, (errors[1] / errors[0]) ** 2

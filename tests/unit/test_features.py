@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssagrad import models
+from ssagrad import Network, models
 from ssagrad.features import Features
 
 
@@ -50,3 +50,21 @@ def test_variables_are_counts_and_rates():
 def test_degree_zero_is_refused():
     with pytest.raises(ValueError, match="degree"):
         Features.of_network(models.sir().network, degree=0)
+
+
+def test_curves_count_a_species_with_what_it_is_bound_in():
+    network = Network.from_text("P + G -> GP @ on; GP + P -> GPP @ on; GPP -> GP + P @ off; GP -> G + P @ off; G -> G + P @ make; P -> 0 @ decay")
+    features = Features.of_network(network, degree=2)
+    assert features.totals == (tuple({"P": 1, "G": 0, "GP": 1, "GPP": 2}[name] for name in network.species),)
+    counts = tuple(jnp.array([float({"P": 3, "G": 0, "GP": 0, "GPP": 1}[name])]) for name in network.species)
+    assert features.variables(counts, {})[-1, 0] == pytest.approx(np.exp(-5 / 2))
+
+
+def test_curves_are_of_species_that_meet_others_alone():
+    def num_totals(text, degree=2):
+        return len(Features.of_network(Network.from_text(text), degree=degree).totals)
+
+    assert num_totals("S + I -> 2 I @ infection; I -> R @ recovery") == 2
+    assert num_totals("S + I -> 2 I @ infection; I -> R @ recovery", degree=4) == 0
+    assert num_totals("0 -> A @ a; A -> B @ b; B -> 0 @ c") == 0
+    assert num_totals("A + B <-> C @ on, off") == 0  # these totals never change

@@ -23,9 +23,9 @@ from ssagrad.score import Scalars, add_to_weights, flat_shift, scalars_of, score
 from ssagrad.simulate import check_times, simulate, simulate_with
 from ssagrad.value_model import ValueModel, fit
 
-_FEWEST_PILOT_PATHS = 256
+_PILOT_PATHS = 256
+_MOST_PILOT_PATHS = 1024  # from which V is learned
 _PER_STRATUM = 4  # pilot states of a path in each stratum
-_MOST_STATES = 8192  # of the pilot
 _MOST_SOURCES = 1024  # parameters × features up to which the Γ_p V term is controlled as well
 
 
@@ -49,22 +49,23 @@ def dynkin_controls(
 
         ∂E f(x_T) = E[(f − V)(x_T) S_T] + E ∫_0^T {(∂_t + L) V · S_t + Σ_r ∂a_r Δ_r V} dt     for any V (`controls.py`)
 
-    V is a polynomial in species and in propensities that are not of mass action, with coefficients learned from pilot paths
-    (`value_model.py`). One random state of each path per stratum of time samples the integral. Means come out with less variance as well.
+    V is a polynomial in species, in propensities that are not of mass action and, where the degree is two, in curves of few molecules
+    (`features.py`), with coefficients learned from pilot paths (`value_model.py`). One random state of each path per stratum of time samples the
+    integral. Means come out with less variance as well.
 
     **Requires** positive rate constants, known times and parameters that change propensities only; observables that are functions of the
     state, or time integrals of species, gain most. V is blended with the plain score function (leave-one-out baseline) as the
     variances of other batches say, so that a poor V does little harm. One key for all paths; paths that reach max_events raise.
     **Bias / variance**: unbiased (no path is averaged with what it fitted), all parameters at once, no coupling, no temperature. Variance:
-    what the residual (∂_t + L) V leaves, which depends on how well polynomials describe conditional expectations: nothing but rounding where all
-    rates are linear, 1/100 to 1/1000 of the score function's variance where they are smooth, 1/2 where genes switch within moments. It falls
+    what the residual (∂_t + L) V leaves, which depends on how well these describe conditional expectations: nothing but rounding where all
+    rates are linear, 1/100 to 1/1000 of the score function's variance where they are smooth, 1/10 where genes switch within moments. It falls
     with num_strata, and grows with time faster than that of the score function. A gradient takes 3 to 10 times as long, less with `pilot=`.
 
     Args:
         parameters: pytree θ of float scalars or arrays; the derivative is taken in these.
         num_paths: n, rounded up to a multiple of num_batches.
         num_strata: sampled times from the start to the last observation, at least one between two observations.
-        num_pilot: pilot paths that V is learned from; default the larger of 256 and n/8.
+        num_pilot: pilot paths that V is learned from (of more than 1,024, the first); default 256.
         pilot: an ensemble that this estimator made before, with the same network and features (at a slightly different θ: an
             optimisation's last step), whose V is taken over; no pilot is simulated then.
         degree: of the polynomials; default the highest up to 4 that gives at most 128 features.
@@ -94,7 +95,7 @@ def dynkin_controls(
     nodes = _strata(times, start_time, num_strata)
     widths = jnp.asarray(np.diff(nodes), jnp.float32)
     if pilot is None:
-        size = num_pilot or max(_FEWEST_PILOT_PATHS, num_paths // 8)
+        size = num_pilot or _PILOT_PATHS
         inside = (nodes[:-1, None] + np.diff(nodes)[:, None] * (np.arange(_PER_STRATUM) + 0.5) / _PER_STRATUM).reshape(-1)
         quiet = {name: value for name, value in options.items() if name != "record"}
         some = counts if counts.ndim == 1 else counts[np.arange(size) % num_paths]
@@ -170,9 +171,9 @@ def _strata(times: np.ndarray, start: float, num_strata: int) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=(0, 1, 5))
 def _fit(features: Features, scalars: Scalars, counts: jax.Array, widths: jax.Array, parameters: Any, with_sources: bool) -> ValueModel:
-    by_stratum = jnp.moveaxis(counts.reshape(len(counts), len(widths), -1, counts.shape[-1]), 1, 0).reshape(len(widths), -1, counts.shape[-1])
-    thinned = by_stratum[:, :: max(1, -(-by_stratum.shape[0] * by_stratum.shape[1] // _MOST_STATES))]
-    return fit(features, scalars, thinned, widths, parameters, with_sources=with_sources)
+    few = counts[:_MOST_PILOT_PATHS]
+    by_stratum = jnp.moveaxis(few.reshape(len(few), len(widths), -1, few.shape[-1]), 1, 0).reshape(len(widths), -1, few.shape[-1])
+    return fit(features, scalars, by_stratum, widths, parameters, with_sources=with_sources)
 
 
 _moments = jax.jit(moments, static_argnums=(0, 1, 8))

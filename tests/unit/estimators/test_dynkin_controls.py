@@ -1,5 +1,7 @@
 """Dynkin controls: the contract, what is refused, and that a useless value function does no harm."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,3 +199,16 @@ def test_value_function_can_be_looked_at(paths):
     to_go = 2.0 - np.asarray(paths.controls.nodes)
     expected = 10 + (np.asarray(states).T - 10) * np.exp(-to_go)[:, None]
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_all_parts_of_a_stratum_teach_alike(monkeypatch):
+    """Of many pilot paths, whole paths are left out: not always the same part of each stratum."""
+    module, seen = sys.modules[dynkin_controls.__module__], []
+    monkeypatch.setattr(module, "fit", lambda features, scalars, pilot, *rest, **options: seen.append(np.asarray(pilot)))
+    parts = jnp.arange(2 * 4)[None, :, None]  # of two strata
+    module._fit.__wrapped__(None, None, jnp.broadcast_to(parts, (5000, 8, 1)), jnp.ones(2), {}, False)
+    (pilot,) = seen
+    for stratum, states in enumerate(pilot):
+        found, number = np.unique(states, return_counts=True)
+        np.testing.assert_array_equal(found, 4 * stratum + np.arange(4))
+        assert len(set(number)) == 1
