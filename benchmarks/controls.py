@@ -13,9 +13,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -33,12 +32,13 @@ REFERENCE = "score function"
 HIDDEN, STEPS, BATCH, PILOT = 24, 800, 4096, 1024  # of the value network, and of its training
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Extended(Features):
     """The network's own features and others, functions of standardised variables [V, ...] → [H, ...]."""
 
     extra: Callable[[jax.Array], jax.Array]
     num_extra: int
+    in_pairs = False
 
     @property
     def size(self) -> int:
@@ -50,16 +50,17 @@ class Extended(Features):
         return jnp.concatenate([super().products(standardised), self.extra(standardised)])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Curved(Features):
     """Some function of each count as a further variable, which enters all products."""
 
     curve: Callable[[jax.Array], jax.Array]
+    in_pairs = False
 
     @property
-    def size(self) -> int:
-        """J of twice the species."""
-        return Features(self.network, self.species * 2, self.laws, self.degree).size
+    def num_variables(self) -> int:
+        """V with a curve of each species."""
+        return super().num_variables + len(self.species)
 
     def variables(self, counts: tuple, parameters: Any) -> jax.Array:
         """Species and laws, then the curves."""
@@ -117,7 +118,7 @@ def hidden_units(key: jax.Array, case: tuple, features: Features, *, trained: bo
         flat = standardised.reshape(len(standardised), -1)
         return jnp.tanh(inner @ flat + bias[:, None]).reshape(HIDDEN, *standardised.shape[1:])
 
-    return Extended(features.network, features.species, features.laws, features.degree, extra, HIDDEN)
+    return Extended(features.network, features.species, features.laws, features.degree, features.totals, extra, HIDDEN)
 
 
 def variants(case: tuple, num_paths: int) -> dict[str, Callable]:
@@ -130,8 +131,10 @@ def variants(case: tuple, num_paths: int) -> dict[str, Callable]:
     found |= {f"{n} pilot paths": partial(dynkin_controls, num_pilot=n) for n in (32, 2048)}
     found |= {f"{n} strata": partial(dynkin_controls, num_strata=n) for n in (4, 64)}
     found |= {f"degree {d} (usual: {usual.degree})": partial(dynkin_controls, degree=d) for d in (1, 2) if d != usual.degree}
+    if usual.totals:
+        found["no totals"] = with_features(replace(usual, totals=()))
     for name, curve in curved.items():
-        found[f"{name} of each count as well"] = with_features(Curved(network, usual.species, usual.laws, min(usual.degree, 2), curve))
+        found[f"{name} of each count, no totals"] = with_features(Curved(network, usual.species, usual.laws, min(usual.degree, 2), (), curve))
     for name, trained in (("random", False), ("trained", True)):
         units = hidden_units(jax.random.key(5), case, usual, trained=trained)
         found[f"{HIDDEN} hidden units as well, {name}"] = with_features(units)
@@ -166,18 +169,14 @@ def main() -> int:
             print(name, label, cells[label_of_all][name], file=sys.stderr, flush=True)
     lines = [["gain in variance / in variance × seconds", *cases]]
     lines += [[label, *(found.get(name, "as it is") for name in cases)] for label, found in cells.items()]
-    versions = {name: metadata.version(name) for name in ("ssagrad", "jax")} | {"device": jax.default_backend()}
-    machine = report.machine({"all": versions}, load, f"Warm calls, arrays on the host; median of {arguments.repetitions} interleaved rounds.")
+    machine = report.in_process(load, f"Warm calls, arrays on the host; median of {arguments.repetitions} interleaved rounds.")
     note = (
         f"{arguments.paths:,} paths, gradient of a mean at the last time, against the score function with leave-one-out baseline. Hidden units: {HIDDEN} "
         "tanh(W z + b) beside the polynomials, their readout chosen by the same regulator; trained, as a small value network: "
         f"{STEPS} steps of Adam on {PILOT:,} pilot paths, which are not counted as time. More strata sample the generator's integral more often along "
         "each path, which is what averaging over waiting times could bring: at physical times their law given the jump chain has no closed form.\n"
     )
-    text = "\n".join([machine, report.table(lines), note])
-    print(text)
-    if arguments.output:
-        arguments.output.write_text("# What else was tried for Dynkin controls\n\n" + text)
+    report.publish("What else was tried for Dynkin controls", [machine, report.table(lines), note], arguments.output)
     return 0
 
 
