@@ -219,7 +219,7 @@ class GradientWorker(Worker):
 def _beside_stochastix(rounds: int, versions: dict) -> str:
     """The same gradients by both, in turn, in a process each."""
     head = ["1,000 paths", "ssagrad, s", "stochastix, s", "times faster", "target", "", "ssagrad, GB", "stochastix, GB", "of its memory"]
-    lines = [[*head, "target", "", "process, GB"]]
+    lines = [[*head, "target", ""]]
     notes = []
     for system, species in (("SIR", "I"), ("REP12", "P1")):
         for method in PEER_METHODS:
@@ -239,8 +239,8 @@ def _beside_stochastix(rounds: int, versions: dict) -> str:
             notes += [f"- stochastix, {system}, {method}: {pair[1].error}" for _ in range(pair[1].error is not None)]
     about = (
         "SIR has 2 reactions and 2 parameters, REP12 12 reactions and 6 parameters; about 2,000 events a path. Seconds of one warm gradient in all "
-        "parameters, medians; memory is the largest during it less that before it; in the last column, what each process took beyond its imports, "
-        "compilation included. What stochastix computes is less: its score leaves out the unfinished waiting time, and its straight-through gradient "
+        "parameters, medians; memory is the largest during it less that before it. "
+        "What stochastix computes is less: its score leaves out the unfinished waiting time, and its straight-through gradient "
         "the waiting times, so that both are biased. Its number of steps is bounded as tightly as the reference allows (its default of 100,000 would cost "
         "some fifty times as much). Its rate laws are those of its documentation (`MassAction`, `HillRepressor`), to which the targets refer; "
         "“laws by hand” are plain expressions which we wrote for it, because it runs them five to ten times faster.\n"
@@ -251,11 +251,11 @@ def _beside_stochastix(rounds: int, versions: dict) -> str:
 def _pair(own: GradientWorker, peer: GradientWorker, *, has_target: bool) -> list[str]:
     if own.error or not own.answers:
         raise RuntimeError(f"ssagrad failed: {own.error}")
-    seconds, memory, process = ([_median(own, key)] for key in ("seconds", "run_gigabytes", "gigabytes"))
+    seconds, memory = ([_median(own, key)] for key in ("seconds", "run_gigabytes"))
     targets = [f"{SPEED_TARGET:g}×", f"1/{MEMORY_TARGET:g}"] if has_target else ["–", "–"]
     if peer.error or not peer.answers:
-        return [f"{seconds[0]:.3g}", "did not finish", "–", targets[0], "–", f"{memory[0]:.3f}", "–", "–", targets[1], "–", "–"]
-    for numbers, key in ((seconds, "seconds"), (memory, "run_gigabytes"), (process, "gigabytes")):
+        return [f"{seconds[0]:.3g}", "did not finish", "–", targets[0], "–", f"{memory[0]:.3f}", "–", "–", targets[1], "–"]
+    for numbers, key in ((seconds, "seconds"), (memory, "run_gigabytes")):
         numbers.append(_median(peer, key))
     faster = [theirs["seconds"] / ours["seconds"] for ours, theirs in zip(own.answers, peer.answers, strict=True)]
     ratio = statistics.median(faster)
@@ -268,7 +268,6 @@ def _pair(own: GradientWorker, peer: GradientWorker, *, has_target: bool) -> lis
         f"1/{memory[1] / max(memory[0], 1e-3):.1f}",
         targets[1],
         report.verdict(memory[1] >= MEMORY_TARGET * memory[0]) if has_target else "",
-        f"{process[0]:.2f} and {process[1]:.2f}",
     ]
 
 
