@@ -1,8 +1,7 @@
 """One gradient in a process of its own, with a limit on its memory: python gradient_worker.py MODULE SYSTEM METHOD SPECIES PATHS GB.
 
-It answers each line on stdin, `run SEED`, with a line of JSON: seconds of one gradient, the gradient by parameter, the memory [GB] that this one run
-took, and the peak of the memory [GB] of the process since it had imported everything. The first answer, before any command, is that of a run that
-compiles.
+It answers each line on stdin, `run SEED`, with a line of JSON: seconds of one gradient, the gradient by parameter, and the memory [GB] that this one
+run took. The first answer, before any command, is that of a run that compiles.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def main(module: str, system: str, method: str, species: str, paths: str, limit:
         answers.write(json.dumps({"missing": str(error)}) + "\n")
         return
     jax.block_until_ready(jax.numpy.zeros(1) + 1)
-    before, run = _peak(), None
+    run = None
     for seed in _seeds():
         try:
             run = run or peer.prepare(SYSTEMS[system], method, species, int(paths))
@@ -40,7 +39,7 @@ def main(module: str, system: str, method: str, species: str, paths: str, limit:
                 begin = time.perf_counter()
                 gradient = run(seed)
                 seconds = time.perf_counter() - begin
-            answer = {"seconds": seconds, "gradient": gradient, "run_gigabytes": memory.gigabytes, "gigabytes": _peak() - before}
+            answer = {"seconds": seconds, "gradient": gradient, "run_gigabytes": memory.gigabytes}
         except Exception as error:  # the driver reports it and goes on without this cell
             answer = {"error": f"{type(error).__name__}: {str(error)[:200]}"}
         answers.write(json.dumps(answer) + "\n")
@@ -81,12 +80,6 @@ def _resident() -> float:
             return int(file.read().split()[1]) * resource.getpagesize() / 1e9
     except OSError:
         return 0.0
-
-
-def _peak() -> float:
-    """Peak resident memory of this process [GB]."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ from systems import System
 
 from . import own
 
-METHODS = ("score", "straight-through")
-
 
 def prepare(system: System, method: str, observable: str, num_paths: int):
     """`run(seed)`: the gradient of the mean of one species at the horizon in all parameters, on the host."""

@@ -18,7 +18,6 @@ from reference import reference
 from stochastix.kinetics import AbstractKinetics, HillRepressor, MassAction
 from systems import Reaction, System
 
-METHODS = ("score", "straight-through", "straight-through, checkpointed")
 BY_HAND = ", laws by hand"
 
 

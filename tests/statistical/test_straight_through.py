@@ -139,7 +139,7 @@ def test_association_after_many_events(affinity, temperature, reference, digits,
 def test_low_temperature_explodes():
     """Affinity 1, τ = 0.1, far below the critical temperature 0.198: 80 more events make the variance larger by orders of magnitude.
 
-    Tails are heavy: over twenty keys, variances grew 10⁴ to 10⁸ times, in steps of 40 events from 30 times.
+    Tails are heavy: over twenty keys, the medians of the variances were 10^2.3, 10^6 and 10^8.1; no key stayed below the bound.
     """
     variances = association(jax.random.key(7), 1.0, temperature=0.1, num_events=[20, 60, 100]).var(0)
     assert np.all(np.diff(variances) > 0)
