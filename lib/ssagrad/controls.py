@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssagrad.features import Features
-from ssagrad.quadratic import act_on_pairs, averages
+from ssagrad.kernel import stage
 from ssagrad.score import Scalars, nearest, scores_at
-from ssagrad.value_model import ValueModel, act, coefficients, least_squares, polynomials
+from ssagrad.value_model import ValueModel, averages, coefficients, least_squares, num_polynomials, polynomials
 
 _FIT_PATHS = 1024  # paths that fit the coefficients of an observable
 
@@ -38,8 +38,8 @@ class Controls:
 
     Attributes:
         model: the value functions' evolution.
-        plain: [B, W, 4, J], of (∂_t + L) V for each polynomial in time and feature, integrated over the stratum.
-        scored: the same times the centred score, plus Γ_p φ [B, W, P, 4, J].
+        plain: [B, W, H, J], of (∂_t + L) V for each polynomial in time and feature, integrated over the stratum.
+        scored: the same times the centred score, plus Γ_p φ [B, W, P, H, J].
         rewards: of φ times 1 and times the centred score, integrated over the stratum [B, W, 1 + P, J].
         unspanned: of the counts less what the features say of them, weighted in the same way [B, W, 1 + P, S].
         start: mean features of the initial states [B, J].
@@ -119,31 +119,20 @@ def moments(
     num_paths, num_strata = offsets.shape
     size = num_paths // num_batches
 
-    def blocks(array):
-        return jnp.moveaxis(array.reshape(num_batches, size, *array.shape[1:]), 2, 1).reshape(num_batches * num_strata, size, *array.shape[2:])
+    def blocks(array):  # [B W, ..., n / B], one block for each batch and stratum
+        return jnp.moveaxis(array.reshape(num_batches, size, *array.shape[1:]), 1, -1).reshape(num_batches * num_strata, *array.shape[2:], size)
 
     def of_block(block):
         states, score, offset, width = block
-        counts = tuple(states[:, s] for s in range(states.shape[1]))
-        basis, speed = polynomials(offset)
-        speed = speed / width
-        centred = (score - score.mean(0, keepdims=True)).T * (size / (size - 1))
-        weights = jnp.concatenate([jnp.ones_like(centred[:1]), centred])
-        if features.in_pairs:
-            pairs = act_on_pairs(features, scalars, model.location, model.scale, counts, parameters)
-            drift, sources, mean = averages(features, pairs, weights * (width / size), basis, speed)
-            sources = sources * (width / size)
-            return drift[0], drift[1:] + sources, mean, weights @ states * (width / size) - mean @ (model.root @ model.species)
-        action = act(features, scalars, model.location, model.scale, counts, parameters)
-        by_basis, by_speed = (weights[:, None] * part[None] for part in (basis, speed))
-        share = width / size
-        both = jnp.einsum("qhn,jn->qhj", by_basis, action.generator) + jnp.einsum("qhn,jn->qhj", by_speed, action.features)
-        sources = jnp.einsum("hn,pjn->phj", basis, action.sources)
-        unspanned = states - action.features.T @ (model.root @ model.species)
-        return share * both[0], share * (both[1:] + sources), share * (weights @ action.features.T), share * (weights @ unspanned)
+        basis, speed = polynomials(offset, num_polynomials(features))
+        centred = (score - score.mean(1, keepdims=True)) * (size / (size - 1))
+        weights = jnp.concatenate([jnp.ones_like(centred[:1]), centred]) * (width / size)
+        at_states = (features, scalars, model.location, model.scale, tuple(states), parameters)
+        drift, sources, mean = averages(*at_states, weights, basis, speed / width)
+        return drift[0], drift[1:] + width / size * sources, mean, weights @ states.T - mean @ (model.root @ model.species)
 
-    widths = jnp.tile(widths, num_batches)
-    found = lax.map(of_block, (blocks(points), blocks(scores), blocks(offsets), widths))
+    each = (blocks(points), blocks(scores), blocks(offsets), jnp.tile(widths, num_batches))
+    found = lax.map(partial(stage, of_block), each)
     return tuple(part.reshape(num_batches, num_strata, *part.shape[1:]) for part in found)
 
 
@@ -234,6 +223,7 @@ def _from_model(controls: Controls, start: jax.Array, reward: jax.Array, times: 
 
 def _blend(plain: jax.Array, controlled: jax.Array, *, mine: slice, judging: slice) -> jax.Array:
     """The mixture of two unbiased estimates [B, …] in some batches that has the least variance in others."""
+    controlled = jnp.where(jnp.isfinite(controlled).all(0), controlled, plain)  # no V without numbers
     difference = controlled[judging] - plain[judging]
     difference = difference - difference.mean(0, keepdims=True)
     deviation = plain[judging] - plain[judging].mean(0, keepdims=True)

@@ -20,6 +20,7 @@ from ssagrad.network import Network
 
 _HIGHEST_DEGREE = 4
 _SCALE = 2.0  # of curves, in molecules
+_MANY = 128
 _MOST_CURVED = 256  # features up to which curves are added
 
 
@@ -42,7 +43,7 @@ class Features:
     totals: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of_network(cls, network: Network, *, degree: int | None = None, max_features: int = 128) -> Features:
+    def of_network(cls, network: Network, *, degree: int | None = None, max_features: int = _MANY) -> Features:
         """The highest degree up to 4 with at most `max_features` features (at least degree 1), unless a degree is given."""
         species = _independent_columns(network.stoichiometry)
         laws = tuple(r for r, reaction in enumerate(network.reactions) if reaction.propensity is not None)
@@ -65,6 +66,11 @@ class Features:
     def in_pairs(self) -> bool:
         """Whether the features are the products of up to two variables (`quadratic`)."""
         return self.degree == 2
+
+    @property
+    def is_large(self) -> bool:
+        """Whether they are so many that the value function costs more than the simulation, and says little of fast reactions."""
+        return self.size > _MANY
 
     @property
     def size(self) -> int:

@@ -72,27 +72,35 @@ def act_on_pairs(features: Features, scalars: Scalars, location: jax.Array, scal
     return Pairs(here, first[0], second[0], first[1:], second[1:])
 
 
-class Averages(NamedTuple):
-    """Weighted sums over states: of b L φ + b' φ for Q weights and H polynomials b [Q, H, J], of b Γ_p φ [P, H, J], and of φ [Q, J]."""
-
-    drift: jax.Array
-    sources: jax.Array
-    features: jax.Array
-
-
-def averages(features: Features, pairs: Pairs, weights: jax.Array, basis: jax.Array, speed: jax.Array) -> Averages:
-    """Sums over n states, for weights [Q, n], polynomials in time [H, n] and their slopes in time [H, n]."""
+def products(features: Features, pairs: Pairs) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """φ [J, n], L φ [J, n] and Γ_p φ [P, J, n] of the features themselves."""
     a, b = products_of(features)
-    together = changed_together(features)
-    at = np.array([np.flatnonzero((a == v) & (b == w))[0] for v, w in together])
-    u, (num_factors, num_states) = pairs.values, pairs.values.shape
+    at = _places(features)
+
+    def leibniz(first, square):
+        return (pairs.values[a] * first[b] + pairs.values[b] * first[a]).at[at].add(square)
+
+    sources = [leibniz(*of_scalar) for of_scalar in zip(pairs.sources, pairs.source_squares, strict=True)]
+    return pairs.values[a] * pairs.values[b], leibniz(pairs.generator, pairs.square), jnp.stack(sources)
+
+
+def averages(
+    features: Features, pairs: Pairs, weights: jax.Array, basis: jax.Array, speed: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    """Weighted sums over n states: of b L φ + b' φ for Q weights [Q, n] and H polynomials in time b, b' [H, n], which gives [Q, H, J]; of b Γ_p φ
+    [P, H, J]; and of φ [Q, J].
+    """
+    a, b = products_of(features)
+    at, u = _places(features), pairs.values
+    num_factors, num_states = u.shape
 
     def rows(left, right):  # products of two sets of rows, as one set
         return (left[:, None] * right[None]).reshape(-1, num_states)
 
     def symmetric(left, right):  # Σ (l_i u_a) r_jb + (l_i u_b) r_ja  [I, J', J]
         found = (rows(left, u) @ right.reshape(-1, num_states).T).reshape(len(left), num_factors, -1, num_factors)
-        return found[:, a, :, b] + found[:, b, :, a]
+        both = found + jnp.swapaxes(found, 1, 3)
+        return both[:, a, :, b]
 
     halves = basis[:, None] * pairs.generator[None] + speed[:, None] * (u / 2)[None]
     drift = jnp.moveaxis(symmetric(weights, halves), 0, -1)
@@ -100,4 +108,10 @@ def averages(features: Features, pairs: Pairs, weights: jax.Array, basis: jax.Ar
     sources = jnp.moveaxis(symmetric(basis, pairs.sources), 0, -1)
     by_scalar = (basis @ pairs.source_squares.reshape(-1, num_states).T).reshape(len(basis), len(pairs.sources), -1)
     plain = (rows(weights, u) @ u.T).reshape(len(weights), num_factors, num_factors)[:, a, b]
-    return Averages(drift.at[:, :, at].add(squares), jnp.swapaxes(sources.at[:, :, at].add(by_scalar), 0, 1), plain)
+    return drift.at[:, :, at].add(squares), jnp.swapaxes(sources.at[:, :, at].add(by_scalar), 0, 1), plain
+
+
+def _places(features: Features) -> np.ndarray:
+    """Where the K pairs that a reaction changes together are among the J features."""
+    order = {pair: j for j, pair in enumerate(zip(*(part.tolist() for part in products_of(features)), strict=True))}
+    return np.array([order[pair] for pair in changed_together(features)])

@@ -14,6 +14,7 @@ Reference: Anderson and Moore 1990, "Optimal Control: Linear Quadratic Methods",
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,30 +22,43 @@ import jax.numpy as jnp
 import numpy as np
 from jax import custom_batching, lax
 
+from ssagrad import quadratic
 from ssagrad.features import Features
-from ssagrad.quadratic import Pairs, act_on_pairs, changed_together, products_of
+from ssagrad.kernel import stage
+from ssagrad.quadratic import act_on_pairs
 from ssagrad.score import Scalars, slopes
 
 _SMALLEST = 3e-5  # singular value of the features, relative to the largest, that single precision still resolves
 _ORTHONORMAL_STATES = 2048  # of the pilot that make the features orthonormal
 _SHRINKAGE = 4.0  # states per feature and stratum at which local averages count as much as those of all times
 _POLYNOMIALS = (np.array([1.0, -1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0, -1.0]), np.array([0.0, 1.0, -3.0, 2.0]))
-_INNER = np.array([0, *range(2, len(_POLYNOMIALS))])  # the ones that are free in a stratum
+_RIDGE = 1e-6  # of what is inverted, relative to its diagonal
 
 
-def polynomials(u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """In what V is expanded across a stratum, u from 0 to 1: values [4, n] of 1 − u, u, u (1 − u), u (1 − u) (1 − 2u), and slopes in u."""
-    slopes_of = [np.polynomial.polynomial.polyder(p) for p in _POLYNOMIALS]
-    return tuple(jnp.stack([sum(float(c) * u**k for k, c in enumerate(p)) + 0 * u for p in rows]) for rows in (_POLYNOMIALS, slopes_of))
+def num_polynomials(features: Features) -> int:
+    """H, of the polynomials in time that V is expanded in across a stratum: the last one is not worth its cost where features are many."""
+    return len(_POLYNOMIALS) - features.is_large
 
 
-def _products() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """∫ b_i b_j, ∫ b_i b_j' and ∫ b_i' b_j' over [0, 1], each [4, 4]."""
+def polynomials(u: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
+    """The first ones of 1 − u, u, u (1 − u), u (1 − u) (1 − 2u), for u from 0 to 1 across a stratum: values [H, n], and slopes in u."""
+    chosen = _POLYNOMIALS[:number]
+    slopes_of = [np.polynomial.polynomial.polyder(p) for p in chosen]
+    return tuple(jnp.stack([sum(float(c) * u**k for k, c in enumerate(p)) + 0 * u for p in rows]) for rows in (chosen, slopes_of))
+
+
+def _products(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """∫ b_i b_j, ∫ b_i b_j' and ∫ b_i' b_j' over [0, 1], each [H, H]."""
     points, weights = np.polynomial.legendre.leggauss(4)
     u = (points + 1) / 2
-    b = np.stack([np.polynomial.polynomial.polyval(u, p) for p in _POLYNOMIALS])
-    d = np.stack([np.polynomial.polynomial.polyval(u, np.polynomial.polynomial.polyder(p)) for p in _POLYNOMIALS])
+    b = np.stack([np.polynomial.polynomial.polyval(u, p) for p in _POLYNOMIALS[:number]])
+    d = np.stack([np.polynomial.polynomial.polyval(u, np.polynomial.polynomial.polyder(p)) for p in _POLYNOMIALS[:number]])
     return tuple(np.einsum("iu,ju,u->ij", x, y, weights / 2) for x, y in ((b, b), (b, d), (d, d)))
+
+
+def _free(number: int) -> np.ndarray:
+    """The polynomials that are free in a stratum: all but that of V at its end."""
+    return np.array([0, *range(2, number)])
 
 
 class ValueModel(NamedTuple):
@@ -52,8 +66,8 @@ class ValueModel(NamedTuple):
 
     location, scale: of the variables [V]. root: [J, J]. species: coefficients of the counts [J, S].
     widths: of the strata [W].
-    step: V at the start of a stratum, and of the two inner polynomials, from V at its end [W, 3J, J].
-    response: R, whose RᵀR gives the same three from the residual's projection on them [W, 3J, 3J].
+    step: V at the start of a stratum, and of the H − 2 inner polynomials, from V at its end [W, (H − 1) J, J].
+    response: R, whose RᵀR gives the same from the residual's projection on them [W, (H − 1) J, (H − 1) J].
     cross: averages of ψ · φ and ψ · Lφ, for ψ = φ and Γ_1 φ … Γ_P φ (or without these) [W, 1 + P, 2, J, J].
     """
 
@@ -78,7 +92,7 @@ class Action(NamedTuple):
 def act(features: Features, scalars: Scalars, location: jax.Array, scale: jax.Array, counts: tuple, parameters: Any) -> Action:
     """What the generator and its derivatives do to the features at n states, a tuple of S arrays [n]."""
     if features.in_pairs:
-        return _of_pairs(features, act_on_pairs(features, scalars, location, scale, counts, parameters))
+        return Action(*quadratic.products(features, act_on_pairs(features, scalars, location, scale, counts, parameters)))
     network = features.network
     rates = jax.vmap(lambda state: network.rates(state, parameters))(counts)
     # a reaction that cannot happen leads nowhere, so that no feature is asked for at impossible counts
@@ -93,15 +107,19 @@ def act(features: Features, scalars: Scalars, location: jax.Array, scale: jax.Ar
     return Action(here, generator, jnp.stack(sources))
 
 
-def _of_pairs(features: Features, pairs: Pairs) -> Action:
-    a, b = products_of(features)
-    at = np.array([np.flatnonzero((a == v) & (b == w))[0] for v, w in changed_together(features)])
-
-    def leibniz(first, square):
-        return (pairs.values[a] * first[b] + pairs.values[b] * first[a]).at[at].add(square)
-
-    sources = [leibniz(*of_scalar) for of_scalar in zip(pairs.sources, pairs.source_squares, strict=True)]
-    return Action(pairs.values[a] * pairs.values[b], leibniz(pairs.generator, pairs.square), jnp.stack(sources))
+def averages(
+    features: Features, scalars: Scalars, location: jax.Array, scale: jax.Array, counts: tuple, parameters: Any, weights: jax.Array,
+    basis: jax.Array, speed: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    """Sums over n states of what `act` gives there: of b L φ + b' φ for Q weights [Q, n] and H polynomials in time b, b' [H, n], which gives
+    [Q, H, J]; of b Γ_p φ [P, H, J]; and of φ for each weight [Q, J].
+    """
+    if features.in_pairs:
+        return quadratic.averages(features, act_on_pairs(features, scalars, location, scale, counts, parameters), weights, basis, speed)
+    action = act(features, scalars, location, scale, counts, parameters)
+    by_basis, by_speed = (weights[:, None] * part[None] for part in (basis, speed))
+    drift = jnp.einsum("qhn,jn->qhj", by_basis, action.generator) + jnp.einsum("qhn,jn->qhj", by_speed, action.features)
+    return drift, jnp.einsum("hn,pjn->phj", basis, action.sources), weights @ action.features.T
 
 
 def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Array, parameters: Any, *, with_sources: bool) -> ValueModel:
@@ -119,20 +137,20 @@ def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Arra
         rows = jnp.einsum("jl,ajn->aln", solve.root, jnp.concatenate([first, action.sources]) if with_sources else first)
         return jnp.einsum("ajn,bkn->abjk", rows[:2], rows) / per_stratum  # of φ and Lφ with φ, Lφ and Γ_p φ
 
-    found = lax.map(averages, pilot)
+    found = lax.map(partial(stage, averages), pilot)
     share = per_stratum / (per_stratum + _SHRINKAGE * features.size)
     found = share * found + (1 - share) * found.mean(0, keepdims=True)
-    step, response = _regulator(found[:, :, :2], widths)
+    step, response = _regulator(found[:, :, :2], widths, num_polynomials(features))
     cross = jnp.swapaxes(jnp.concatenate([found[:, :, :1], found[:, :, 2:]], axis=2), 1, 2)
     return ValueModel(location, scale, solve.root, solve(few.T), widths, step, response, cross)
 
 
-def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _regulator(averages: jax.Array, widths: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
     """`ValueModel.step` and `response` by the Riccati recursion over strata, from averages [W, 2, 2, J, J] of products of φ and Lφ."""
     size = averages.shape[-1]
     middle = jnp.cumsum(widths) - widths / 2
-    values, mixed, slope = (jnp.asarray(part, widths.dtype) for part in _products())
-    order = np.array([*_INNER, 1])  # the end of the stratum, which is given, comes last
+    values, mixed, slope = (jnp.asarray(part, widths.dtype) for part in _products(number))
+    order = np.array([*_free(number), 1])  # the end of the stratum, which is given, comes last
 
     def advance(cost, stratum):
         average, width, weight = stratum
@@ -143,9 +161,8 @@ def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.A
             + jnp.einsum("ab,ij->aibj", slope / width, average[0, 0])
         )
         quadratic = quadratic[order][:, :, order].reshape(len(order) * size, -1).at[:size, :size].add(cost / weight)
-        free = len(_INNER) * size
-        ridge = 1e-6 * jnp.diagonal(quadratic)[:free]  # 0 for a direction that no feature has
-        root = _inverse_root(quadratic[:free, :free] + jnp.diag(jnp.where(ridge > 0, ridge, 1)))
+        free = (number - 1) * size
+        root = _inverse_root(quadratic[:free, :free])
         step = -root.T @ (root @ quadratic[:free, free:])
         all_four = jnp.concatenate([step, jnp.eye(size, dtype=step.dtype)])
         return weight * all_four.T @ quadratic @ all_four, (step, root)
@@ -156,8 +173,16 @@ def _regulator(averages: jax.Array, widths: jax.Array) -> tuple[jax.Array, jax.A
 # Matrices are factorised one after the other, under jax.vmap too: two batches at once wait for each other in XLA's CPU threads, forever.
 @custom_batching.sequential_vmap
 def _inverse_root(matrix: jax.Array) -> jax.Array:
-    """R with RᵀR the inverse of a positive matrix [J, J]."""
-    factor = jnp.linalg.cholesky(matrix)
+    """R with RᵀR the inverse of a positive matrix [J, J] with a ridge, as small as single precision allows."""
+    diagonal = jnp.diagonal(matrix)  # 0 for a direction that no feature has
+
+    def factorised(ridge):
+        return ridge, jnp.linalg.cholesky(matrix + jnp.diag(jnp.where(diagonal > 0, ridge * diagonal, 1)))
+
+    def failed(found):
+        return jnp.isnan(found[1][-1, -1]) & (found[0] < 1)
+
+    _, factor = lax.while_loop(failed, lambda found: factorised(10 * found[0]), factorised(jnp.asarray(_RIDGE, matrix.dtype)))
     return lax.linalg.triangular_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype), left_side=True, lower=True)
 
 
@@ -197,13 +222,14 @@ def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, at: jax
         at: node of each observation [K]; strata behind it have coefficients 0.
 
     Returns:
-        In each stratum [W, 4, 1 + P, J, K], and at the very start [1 + P, J, K].
+        In each stratum [W, H, 1 + P, J, K], and at the very start [1 + P, J, K].
     """
-    values, mixed, _ = (jnp.asarray(part, start.dtype) for part in _products())
-    num_sources = model.cross.shape[1] - 1
+    number = 1 + model.step.shape[1] // model.step.shape[2]
+    values, mixed, _ = (jnp.asarray(part, start.dtype) for part in _products(number))
+    free, num_sources = _free(number), model.cross.shape[1] - 1
 
     def projected(cross, width, parts):  # of ψ · Σ_j b_j parts_j on φ b_i' + Lφ b_i of the free i
-        found = jnp.einsum("ab,ij,bjk->aik", values[_INNER] * width, cross[1], parts) + jnp.einsum("ba,ij,bjk->aik", mixed[:, _INNER], cross[0], parts)
+        found = jnp.einsum("ab,ij,bjk->aik", values[free] * width, cross[1], parts) + jnp.einsum("ba,ij,bjk->aik", mixed[:, free], cross[0], parts)
         return found.reshape(-1, parts.shape[-1])
 
     def advance(carry, stratum):
@@ -212,13 +238,13 @@ def coefficients(model: ValueModel, start: jax.Array, reward: jax.Array, at: jax
         size = step.shape[-1]
         ends = ends.at[0].set(jnp.where((at == index + 1)[None], start, ends[0]))
         paid = jnp.where((at > index)[None], reward, 0)
-        push = projected(cross[0], width, jnp.stack([paid, paid, *[0 * paid] * (len(_INNER) - 1)]))
+        push = projected(cross[0], width, jnp.stack([paid, paid, *[0 * paid] * (number - 2)]))
         parts = []
         for p in range(1 + num_sources):
             if p:
                 push = projected(cross[p], width, parts[0])
-            free = (step @ ends[p] - response.T @ (response @ push)).reshape(len(_INNER), size, -1)
-            parts.append(jnp.stack([free[0], ends[p], *free[1:]]))
+            inner = (step @ ends[p] - response.T @ (response @ push)).reshape(number - 1, size, -1)
+            parts.append(jnp.stack([inner[0], ends[p], *inner[1:]]))
         return jnp.stack([part[0] for part in parts]), jnp.stack(parts, axis=1)
 
     begin = jnp.zeros((1 + num_sources, *start.shape), start.dtype)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from ssagrad import models
+from ssagrad import models, value_model
 from ssagrad.features import Features
 from ssagrad.score import scalars_of
-from ssagrad.value_model import _POLYNOMIALS, act, coefficients, fit, least_squares, polynomials
+from ssagrad.value_model import _POLYNOMIALS, _inverse_root, act, averages, coefficients, fit, least_squares, num_polynomials, polynomials
 
 WIDTHS = np.array([0.1, 0.2, 0.3])
 
@@ -33,12 +33,18 @@ def value_at(features, model, parameters, table, counts):
 
 def test_polynomials_and_their_slopes():
     u = np.linspace(0, 1, 7)
-    values, slopes = polynomials(jnp.asarray(u))
+    values, slopes = polynomials(jnp.asarray(u), 4)
     np.testing.assert_allclose(values, [np.polynomial.polynomial.polyval(u, p) for p in _POLYNOMIALS], atol=1e-6)
     at_ends = np.asarray(values)[:, [0, -1]]
     np.testing.assert_allclose(at_ends, [[1, 0], [0, 1], [0, 0], [0, 0]], atol=1e-6)  # only the first two meet the neighbours
-    shifted = polynomials(jnp.asarray(u + 1e-3))[0] - polynomials(jnp.asarray(u - 1e-3))[0]
+    shifted = polynomials(jnp.asarray(u + 1e-3), 4)[0] - polynomials(jnp.asarray(u - 1e-3), 4)[0]
     np.testing.assert_allclose(slopes, shifted / 2e-3, atol=1e-3)
+
+
+def test_many_features_have_fewer_polynomials():
+    few, many = (Features.of_network(model.network) for model in (models.sir(), models.promoter_repressilator()))
+    assert few.size <= 128 < many.size
+    assert (num_polynomials(few), num_polynomials(many)) == (4, 3)
 
 
 def test_linear_network_has_the_exact_value_function():
@@ -75,8 +81,10 @@ def test_second_value_function_is_the_gradient_of_the_first():
     assert by_name["death"] == pytest.approx(-0.6 * gone * 12 - immigration / death**2 * (1 - gone) + immigration / death * 0.6 * gone, rel=1e-3)
 
 
-def test_value_function_minimises_what_it_leaves_over():
+@pytest.mark.parametrize("number", [4, 3])
+def test_value_function_minimises_what_it_leaves_over(monkeypatch, number):
     """On a network that does not close, no other continuous V leaves a smaller weighted residual: compared with one dense least-squares problem."""
+    monkeypatch.setattr(value_model, "num_polynomials", lambda features: number)
     states = np.random.default_rng(0).poisson([[[20.0], [30.0]], [[25.0], [25.0]]][0], (2, 3000)).T.reshape(1, 3000, 2)
     widths = np.array([0.02, 0.02])
     network = models.lotka_volterra()
@@ -87,10 +95,10 @@ def test_value_function_minimises_what_it_leaves_over():
     phi, generator = (np.asarray(part, float).T for part in (action.features, action.generator))
     u, weights = np.polynomial.legendre.leggauss(4)
     u, weights = (u + 1) / 2, weights / 2
-    basis, slope = (np.asarray(part, float) for part in polynomials(jnp.asarray(u)))
+    basis, slope = (np.asarray(part, float) for part in polynomials(jnp.asarray(u), number))
     gram = {(a, b): x.T @ y / len(x) for a, x in enumerate((phi, generator)) for b, y in enumerate((phi, generator))}
 
-    def cost(tables):  # [W, 4, J]
+    def cost(tables):  # [W, H, J]
         total = 0
         for w, width in enumerate(widths):
             c, d = basis.T @ tables[w], slope.T @ tables[w] / width
@@ -127,6 +135,31 @@ def test_least_squares_leaves_out_what_is_not_there():
     np.testing.assert_allclose(rotated[:, used].T @ rotated[:, used] / 500, np.eye(3), atol=1e-4)
     target = columns @ np.array([1.0, 2.0, 3.0, 0.0, 0.0], np.float32)
     np.testing.assert_allclose(rotated @ np.asarray(found(jnp.asarray(target)[:, None]))[:, 0], target, atol=1e-4)
+
+
+def test_inverse_of_a_matrix_that_rounding_made_negative():
+    """Its ridge grows until there are numbers; where none is needed, it is one millionth."""
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=(40, 10)).astype(np.float32)
+    well, singular = half.T @ half / 40, half @ half.T / 10 - 1e-4 * np.eye(40, dtype=np.float32)
+    found = _inverse_root(jnp.asarray(well))
+    np.testing.assert_allclose(found.T @ found, np.linalg.inv(well + 1e-6 * np.diag(np.diag(well))), rtol=2e-3, atol=1e-3)
+    assert np.isnan(jnp.linalg.cholesky(jnp.asarray(singular + 1e-6 * np.diag(np.diag(singular))))).any()
+    assert np.isfinite(_inverse_root(jnp.asarray(singular))).all()
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_averages_are_those_of_the_action(degree):
+    model = models.sir()
+    parameters = {name: jnp.float32(value) for name, value in model.parameters.items()}
+    features, scalars = Features.of_network(model.network, degree=degree), scalars_of(parameters)
+    counts = tuple(jnp.asarray(np.random.default_rng(2).integers(1, 30, (3, 50)), jnp.float32))
+    at_states = (features, scalars, jnp.zeros(features.num_variables), jnp.full(features.num_variables, 10.0), counts, parameters)
+    weights, basis, speed = (jax.random.normal(jax.random.key(seed), (size, 50)) for seed, size in ((2, 3), (3, 4), (4, 4)))
+    action, found = act(*at_states), averages(*at_states, weights, basis, speed)
+    drift = jnp.einsum("qn,hn,jn->qhj", weights, basis, action.generator) + jnp.einsum("qn,hn,jn->qhj", weights, speed, action.features)
+    for part, wanted in zip(found, (drift, jnp.einsum("hn,pjn->phj", basis, action.sources), weights @ action.features.T), strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=1e-3, atol=1e-5 * float(jnp.abs(wanted).max()))
 
 
 def test_generator_is_the_sum_over_reactions():

@@ -23,10 +23,10 @@ from ssagrad.score import Scalars, add_to_weights, flat_shift, scalars_of, score
 from ssagrad.simulate import check_times, simulate, simulate_with
 from ssagrad.value_model import ValueModel, fit
 
-_PILOT_PATHS = 256
-_MOST_PILOT_PATHS = 1024  # from which V is learned
-_PER_STRATUM = 4  # pilot states of a path in each stratum
-_MOST_SOURCES = 1024  # parameters × features up to which the Γ_p V term is controlled as well
+_PILOT_PATHS = 256, 1024  # the least, if nothing is said, and the most
+_PATHS_PER_PILOT = 20
+_PER_STRATUM = 2  # pilot states of a path in each stratum
+_MOST_SOURCES = 512  # parameters × features up to which the Γ_p V term is controlled as well
 
 
 def dynkin_controls(
@@ -59,13 +59,14 @@ def dynkin_controls(
     **Bias / variance**: unbiased (no path is averaged with what it fitted), all parameters at once, no coupling, no temperature. Variance:
     what the residual (∂_t + L) V leaves, which depends on how well these describe conditional expectations: nothing but rounding where all
     rates are linear, 1/100 to 1/1000 of the score function's variance where they are smooth, 1/10 where genes switch within moments. It falls
-    with num_strata, and grows with time faster than that of the score function. A gradient takes 3 to 10 times as long, less with `pilot=`.
+    with num_strata, and grows with time faster than that of the score function. A gradient takes 2 to 5 times as long, less with `pilot=` or many paths.
 
     Args:
         parameters: pytree θ of float scalars or arrays; the derivative is taken in these.
         num_paths: n, rounded up to a multiple of num_batches.
-        num_strata: sampled times from the start to the last observation, at least one between two observations.
-        num_pilot: pilot paths that V is learned from (of more than 1,024, the first); default 256.
+        num_strata: sampled times from the start to the last observation, at least one between two observations; with more than 128 features
+            they are denser behind the start and before each observation.
+        num_pilot: pilot paths that V is learned from, at most 1,024; default num_paths / 20, at least 256.
         pilot: an ensemble that this estimator made before, with the same network and features (at a slightly different θ: an
             optimisation's last step), whose V is taken over; no pilot is simulated then.
         degree: of the polynomials; default the highest up to 4 that gives at most 128 features.
@@ -92,10 +93,10 @@ def dynkin_controls(
     features, counts = Features.of_network(network, degree=degree), network.counts_from(initial_counts)
     if counts.ndim == 2 and len(counts) != num_paths:
         raise ValueError(f"expected initial counts for a multiple of num_batches={num_batches} paths, here {num_paths}, received {len(counts)}")
-    nodes = _strata(times, start_time, num_strata)
+    nodes = _strata(times, start_time, num_strata, graded=features.is_large)
     widths = jnp.asarray(np.diff(nodes), jnp.float32)
     if pilot is None:
-        size = num_pilot or _PILOT_PATHS
+        size = min(num_pilot or max(num_paths // _PATHS_PER_PILOT, _PILOT_PATHS[0]), _PILOT_PATHS[1])
         inside = (nodes[:-1, None] + np.diff(nodes)[:, None] * (np.arange(_PER_STRATUM) + 0.5) / _PER_STRATUM).reshape(-1)
         quiet = {name: value for name, value in options.items() if name != "record"}
         some = counts if counts.ndim == 1 else counts[np.arange(size) % num_paths]
@@ -161,18 +162,26 @@ def _sample(
     return _Sampled(paths, scores[:, at_times], recorded.counts[:, at_points], scores[:, at_points], offsets)
 
 
-def _strata(times: np.ndarray, start: float, num_strata: int) -> np.ndarray:
-    """Limits of the strata: the start, every observation time, and equal parts between them no longer than horizon / num_strata."""
+def _strata(times: np.ndarray, start: float, num_strata: int, *, graded: bool) -> np.ndarray:
+    """Limits of the strata: the start, every observation time, and equal parts between them no longer than horizon / num_strata.
+
+    Graded ones are as many, and shorter at both ends, where fast reactions have not yet forgotten the start or still matter for the observation.
+    """
     limits = np.concatenate([[start], times[times > start]])
     parts = np.ceil(np.diff(limits) / (limits[-1] - start) * num_strata - 1e-9).astype(int)
-    pieces = [np.linspace(*ends, num + 1)[1:] for *ends, num in zip(limits[:-1], limits[1:], parts, strict=True)]
+    pieces = []
+    for begin, end, number in zip(limits[:-1], limits[1:], parts, strict=True):
+        u = np.linspace(0, 1, number + 1)[1:-1]
+        if graded:  # the mean of the two simplest smooth steps from 0 to 1
+            u = (u**2 * (3 - 2 * u) + u**3 * (10 - 15 * u + 6 * u**2)) / 2
+        pieces += [begin + (end - begin) * u, [end]]
     return np.concatenate([[start], *pieces])
 
 
 @partial(jax.jit, static_argnums=(0, 1, 5))
 def _fit(features: Features, scalars: Scalars, counts: jax.Array, widths: jax.Array, parameters: Any, with_sources: bool) -> ValueModel:
-    few = counts[:_MOST_PILOT_PATHS]
-    by_stratum = jnp.moveaxis(few.reshape(len(few), len(widths), -1, few.shape[-1]), 1, 0).reshape(len(widths), -1, few.shape[-1])
+    num_paths, _, num_species = counts.shape
+    by_stratum = jnp.moveaxis(counts.reshape(num_paths, len(widths), -1, num_species), 1, 0).reshape(len(widths), -1, num_species)
     return fit(features, scalars, by_stratum, widths, parameters, with_sources=with_sources)
 
 

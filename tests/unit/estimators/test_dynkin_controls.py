@@ -1,6 +1,7 @@
 """Dynkin controls: the contract, what is refused, and that a useless value function does no harm."""
 
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -201,14 +202,42 @@ def test_value_function_can_be_looked_at(paths):
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_all_parts_of_a_stratum_teach_alike(monkeypatch):
-    """Of many pilot paths, whole paths are left out: not always the same part of each stratum."""
-    module, seen = sys.modules[dynkin_controls.__module__], []
-    monkeypatch.setattr(module, "fit", lambda features, scalars, pilot, *rest, **options: seen.append(np.asarray(pilot)))
-    parts = jnp.arange(2 * 4)[None, :, None]  # of two strata
-    module._fit.__wrapped__(None, None, jnp.broadcast_to(parts, (5000, 8, 1)), jnp.ones(2), {}, False)
-    (pilot,) = seen
-    for stratum, states in enumerate(pilot):
-        found, number = np.unique(states, return_counts=True)
-        np.testing.assert_array_equal(found, 4 * stratum + np.arange(4))
-        assert len(set(number)) == 1
+MODULE = sys.modules[dynkin_controls.__module__]
+
+
+@pytest.mark.parametrize(
+    ("options", "number"), [({}, 256), ({"num_paths": 8192}, 409), ({"num_pilot": 48}, 48), ({"num_pilot": 5000}, 1024)], ids=str
+)
+def test_all_pilot_paths_teach_in_all_parts_of_a_stratum(monkeypatch, options, number):
+    seen, times_of_pilot = [], []
+    fit, simulated = MODULE.fit, MODULE.simulate
+    monkeypatch.setattr(MODULE, "fit", lambda *args, **others: seen.append(args[2].shape) or fit(*args, **others))
+    monkeypatch.setattr(MODULE, "simulate", lambda *args, **others: times_of_pilot.append(args[4]) or simulated(*args, **others))
+    MODULE._fit.clear_cache()
+    estimate(times=[2.0], num_strata=4, **options)
+    np.testing.assert_allclose(times_of_pilot, [np.arange(0.125, 2, 0.25)])
+    assert seen == [(4, 2 * number, 1)]
+
+
+def test_strata_end_at_all_observations_and_have_no_more_than_their_share():
+    strata = MODULE._strata(np.array([0.0, 1.0, 4.0]), 0.0, 8, graded=False)
+    np.testing.assert_allclose(strata, [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4])
+
+
+def test_graded_strata_are_short_at_both_ends():
+    times = np.array([0.7, 2.8])
+    strata = MODULE._strata(times, 0.1, 8, graded=True)
+    assert np.isin(times, strata).all()  # to the last bit
+    begin, middle, end = (int(np.flatnonzero(strata == t)[0]) for t in (0.1, 0.7, 2.8))
+    assert (begin, middle, end) == (0, 2, 9)
+    widths = np.diff(strata[middle:])
+    np.testing.assert_allclose(widths, widths[::-1], rtol=1e-6)
+    assert np.all(np.diff(widths[:4]) > 0)
+    assert widths[0] < 0.25 * widths[3]
+
+
+def test_without_a_number_in_the_value_function_there_is_the_score_function():
+    """Features that overflow."""
+    paths = estimate(times=[2.0])
+    broken = replace(paths, controls=replace(paths.controls, plain=paths.controls.plain * jnp.nan, scored=paths.controls.scored * jnp.inf))
+    np.testing.assert_allclose(broken.mean("X"), np.asarray(paths.counts)[:, :, 0].mean(0), rtol=1e-5)
