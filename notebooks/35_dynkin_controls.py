@@ -142,7 +142,7 @@ report.figure(
 # ## What it brings
 #
 # Efficiency $1/(\text{variance} \times \text{events per path})$, as a multiple of that of the score function with its leave-one-out baseline. Events of
-# second paths count, those of the pilot (256 paths) do not. An event is not a second: sampling the integral costs as well, and
+# second paths count, those of the pilot do not. An event is not a second: sampling the integral costs as well, and
 # `reports/benchmark_efficiency.md` has the seconds.
 
 # %%
