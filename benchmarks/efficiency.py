@@ -45,7 +45,8 @@ def main() -> int:
     machine = report.in_process(load, timing)
     note = (
         f"{arguments.paths:,} paths. Variance: of the score function (leave-one-out baseline) over that of Dynkin controls. Time: of a gradient by Dynkin "
-        "controls, pilot included, over one by the score function. Efficiency: variance / time; the pilot takes its time however many the paths are, so also with a quarter of them. Other columns: efficiency of other ways, over that of "
+        "controls, pilot included, over one by the score function. Efficiency: variance / time; the pilot takes its time however many the paths "
+        "are, so also with a quarter of them. Other columns: efficiency of other ways, over that of "
         "the score function; coupled differences (± 5 %) are slightly biased. Where all rates are linear, single precision is what is left of the "
         "variance. The networks and what is observed are those of `ssagrad.estimators.truth.problems`, and both repressilators at T = 8.\n"
     )

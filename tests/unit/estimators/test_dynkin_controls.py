@@ -219,6 +219,19 @@ def test_all_pilot_paths_teach_in_all_parts_of_a_stratum(monkeypatch, options, n
     assert seen == [(4, 2 * number, 1)]
 
 
+def test_all_parts_of_a_stratum_teach_alike(monkeypatch):
+    """Each stratum gets its own pilot states, as many from each part of it."""
+    seen = []
+    monkeypatch.setattr(MODULE, "fit", lambda features, scalars, pilot, *rest, **options: seen.append(np.asarray(pilot)))
+    parts = jnp.arange(2 * 4)[None, :, None]  # of two strata
+    MODULE._fit.__wrapped__(None, None, jnp.broadcast_to(parts, (1000, 8, 1)), jnp.ones(2), {}, False)
+    (pilot,) = seen
+    for stratum, states in enumerate(pilot):
+        found, number = np.unique(states, return_counts=True)
+        np.testing.assert_array_equal(found, 4 * stratum + np.arange(4))
+        assert len(set(number)) == 1
+
+
 def test_strata_end_at_all_observations_and_have_no_more_than_their_share():
     strata = MODULE._strata(np.array([0.0, 1.0, 4.0]), 0.0, 8, graded=False)
     np.testing.assert_allclose(strata, [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4])
