@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssagrad.ensemble import Ensemble
 from ssagrad.network import Network, Reaction
@@ -124,8 +125,13 @@ def rate_slopes(network: Network, counts: jax.Array, parameters: Any) -> jax.Arr
 
 
 def as_constants(parameters: Any, dtype: Any) -> Any:
-    """The values of the parameters, floating and without a derivative."""
-    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(jnp.asarray(leaf)).astype(dtype), parameters)
+    """The values of the parameters, floating and without a derivative (NumPy's where they are known)."""
+
+    def constant(leaf):
+        leaf = jax.lax.stop_gradient(leaf)
+        return leaf.astype(dtype) if isinstance(leaf, jax.core.Tracer) else np.asarray(leaf, dtype)
+
+    return jax.tree.map(constant, parameters)
 
 
 def refuse(estimator: str, options: dict[str, Any], **unsupported: Any) -> None:

@@ -123,6 +123,13 @@ class Features:
         return jnp.concatenate(blocks)
 
 
+def parts_of(network: Network) -> tuple[int, ...]:
+    """For each species, the first one that conservation laws tie it to, over others too: what differs may be combined at will [S]."""
+    changes = network.stoichiometry
+    tied = np.abs(np.eye(changes.shape[1]) - np.linalg.pinv(changes) @ changes) > 1e-6  # the projection on the conservation laws
+    return tuple(np.argmax(np.linalg.matrix_power(tied | np.eye(len(tied), dtype=bool), len(tied)), axis=1).tolist())
+
+
 def _independent_columns(stoichiometry: np.ndarray) -> tuple[int, ...]:
     """Species (columns) whose changes determine all others: the first ones that raise the rank."""
     chosen: list[int] = []

@@ -69,9 +69,9 @@ def next_exponential(stream: Stream, dtype: jnp.dtype) -> tuple[Stream, jax.Arra
     return stream, -jnp.log(jnp.minimum(fraction + smallest, _below_one(dtype)))
 
 
-def noise_key(exponentials: tuple[jax.Array, jax.Array]) -> NoiseKey:
-    """The bits of two exponential numbers as the key of `noise`, which is independent of either of them."""
-    return tuple(lax.bitcast_convert_type(number.astype(jnp.float32), jnp.uint32) for number in exponentials)
+def noise_key(random: tuple[jax.Array, jax.Array]) -> NoiseKey:
+    """The bits of two random numbers as the key of `noise`, which is independent of either of them."""
+    return tuple(lax.bitcast_convert_type(number.astype(jnp.float32), jnp.uint32) for number in random)
 
 
 def noise(key: NoiseKey, number: int, dtype: jnp.dtype) -> jax.Array:

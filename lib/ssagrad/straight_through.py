@@ -27,7 +27,7 @@ from ssagrad.kernel import Accumulator, Step, stage
 from ssagrad.network import Network
 from ssagrad.random import noise, noise_key
 from ssagrad.score import Scalars, derivatives, flat_shift, readers_of, scalars_of
-from ssagrad.simulate import check_times, simulate_with
+from ssagrad.simulate import check_times, outside_gradients, simulate_with
 
 
 class Windows(NamedTuple):
@@ -80,7 +80,8 @@ def forward_paths(
     centre = jax.lax.stop_gradient(parameters)
     windows = None if jump_chain else windows_around(times, cutoff, options.get("start_time", 0.0))
     grid = times if jump_chain else windows.grid
-    paths, (tangents,) = simulate_with((accumulator,), key, network, centre, initial_counts, grid, **options)
+    with outside_gradients(key, centre, initial_counts, grid, options):
+        paths, (tangents,) = simulate_with((accumulator,), key, network, centre, initial_counts, grid, **options)
     return _carry(paths, tangents, windows, parameters, per_path=per_path)
 
 
@@ -142,12 +143,12 @@ def _attach_jvp(primals: tuple, tangents: tuple) -> tuple:
 
 
 class Choice(NamedTuple):
-    """A relaxed choice of a reaction with shares w_r, arrays [n]: their derivatives v_r, Σ_r w_r ν_r, Σ_r w_r, total propensity (no event: ∞)."""
+    """A relaxed choice of a reaction with shares w_r, arrays [n]: their derivatives v_r, Σ_r w_r ν_r, 1 / Σ_r w_r (no event: 0), 1 / Σ_r a_r."""
 
     sensitivities: tuple[jax.Array, ...]
     drift: list[jax.Array]
-    norm: jax.Array
-    total: jax.Array
+    per_share: jax.Array
+    per_event: jax.Array
 
 
 @cache
@@ -159,7 +160,9 @@ def tangents_accumulator(network: Network, scalars: Scalars, temperature: float 
     others = tuple(r for r in reactions if r not in laws)
 
     def increments(values: tuple, step: Step) -> tuple:
-        choice = stage(partial(_relax, network=network, temperature=temperature), step.propensities, step.reaction, step.exponentials)
+        # a waiting time is as good a second random number as one that is drawn
+        random = step.exponentials if jump_chain or temperature is None else (*step.exponentials, step.duration)
+        choice = stage(partial(_relax, network=network, temperature=temperature), step.propensities, step.reaction, random)
         state = (step.counts, step.parameters, [values[p : num_species * num_scalars : num_scalars] for p in range(num_scalars)])
         some_slopes = partial(_slopes, network=network, scalars=scalars, per_path=step.per_path)
         of_laws = stage(partial(some_slopes, reactions=laws), *state) if laws else [{}] * num_scalars
@@ -177,7 +180,7 @@ def tangents_accumulator(network: Network, scalars: Scalars, temperature: float 
         for tangent, late, moved, (mean, delay) in zip(state[2], values[num_species * num_scalars :], slopes(state, of_laws), means, strict=False):
             delay = delay if waiting_times else jnp.zeros_like(delay)
             moves = [choice.sensitivities[r] * moved[r] if r in moved else None for r in reactions]
-            of_counts = [(combine(column, moves) - d * mean) / choice.norm for d, column in zip(choice.drift, changes, strict=True)]
+            of_counts = [(combine(column, moves) - d * mean) * choice.per_share for d, column in zip(choice.drift, changes, strict=True)]
             shifts = [x * delay for x in step.counts] if jump_chain else [-jump * (late + delay) for jump in jumps]
             columns.append((*of_counts, delay, *(step.duration * d + shift for d, shift in zip(tangent, shifts, strict=True))))
         return tuple(column for row in zip(*columns, strict=True) for column in row)
@@ -187,29 +190,28 @@ def tangents_accumulator(network: Network, scalars: Scalars, temperature: float 
         increments=increments,
         compensated=False,
         num_hidden=0 if jump_chain else (num_species + 1) * num_scalars,
-        num_exponentials=lambda _: 0 if temperature is None else 2,
+        num_exponentials=lambda _: 0 if temperature is None else 1 + jump_chain,
     )
 
 
 def _means(choice: Choice, duration: jax.Array, slopes: dict[int, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """What the slopes of the propensities in one scalar make of all shares together, and of the waiting time."""
-    mean = sum(choice.sensitivities[r] * slope for r, slope in slopes.items()) / choice.norm
-    return mean, -duration * sum(slopes.values()) / choice.total
+    mean = sum(choice.sensitivities[r] * slope for r, slope in slopes.items()) * choice.per_share
+    return mean, -duration * choice.per_event * sum(slopes.values())
 
 
-def _relax(propensities: tuple, reaction: jax.Array, exponentials: tuple, *, network: Network, temperature: float | None) -> Choice:
+def _relax(propensities: tuple, reaction: jax.Array, random: tuple, *, network: Network, temperature: float | None) -> Choice:
     """The relaxed choice, from the reaction that fired and two random numbers (none without a temperature): arrival of the first, noise of the rest."""
-    never = jnp.full_like(reaction, jnp.inf)
-    total = sum(propensities)
-    total = lax.select(total > 0, total, never)
-    first, key = (exponentials[0] / total, noise_key(exponentials)) if exponentials else (None, None)
+    total, zero = sum(propensities), jnp.zeros_like(reaction)
+    per_event = lax.select(total > 0, 1 / total, zero)
+    first, key = (random[0] * per_event, noise_key(random)) if random else (None, None)
     soft = []
     for r, propensity in enumerate(propensities):
-        exponential = noise(key, r, reaction.dtype) if exponentials else None
+        exponential = noise(key, r, reaction.dtype) if random else None
         soft.append(soft_share(propensity, lax.abs(reaction - r) < 0.5, exponential, first, temperature))
     shares, sensitivities = zip(*soft, strict=True)
-    norm = lax.select(reaction < len(propensities) - 0.5, sum(shares), never)
-    return Choice(sensitivities, [combine(column, shares) for column in network.stoichiometry.T], norm, total)
+    per_share = lax.select(reaction < len(propensities) - 0.5, 1 / sum(shares), zero)
+    return Choice(sensitivities, [combine(column, shares) for column in network.stoichiometry.T], per_share, per_event)
 
 
 def soft_share(

@@ -7,7 +7,8 @@ chosen to minimise just that,
 
 backwards in time: c is the state and its rate of change the input of a linear-quadratic regulator, whose Riccati recursion needs nothing of f.
 Averages of products of φ and L φ over a few pilot paths decide everything. Where a network closes on its features (all rates linear), V is
-exact; elsewhere fast or badly described features are kept out of V to the extent that they cost more than they explain.
+exact; elsewhere fast or badly described features are kept out of V to the extent that they cost more than they explain. So that V does not grow
+without bounds where no pilot path went, and a path one day will, the averages hold a little of states that are put together from several paths.
 
 Reference: Anderson and Moore 1990, "Optimal Control: Linear Quadratic Methods", chapter 2.
 """
@@ -23,15 +24,18 @@ import numpy as np
 from jax import custom_batching, lax
 
 from ssagrad import quadratic
-from ssagrad.features import Features
+from ssagrad.features import Features, parts_of
 from ssagrad.kernel import stage
+from ssagrad.network import Network
 from ssagrad.quadratic import act_on_pairs
 from ssagrad.score import Scalars, slopes
 
 _SMALLEST = 3e-5  # singular value of the features, relative to the largest, that single precision still resolves
 _ORTHONORMAL_STATES = 2048  # of the pilot that make the features orthonormal
+_STRANGE = 1e-4  # weight of states that no pilot path met, relative to those that they did
 _SHRINKAGE = 4.0  # states per feature and stratum at which local averages count as much as those of all times
 _POLYNOMIALS = (np.array([1.0, -1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0, -1.0]), np.array([0.0, 1.0, -3.0, 2.0]))
+_GOLDEN = (5**0.5 - 1) / 2  # whose multiples never come near each other, from 0 to 1 and around
 _RIDGE = 1e-6  # of what is inverted, relative to its diagonal
 
 
@@ -125,7 +129,7 @@ def averages(
 def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Array, parameters: Any, *, with_sources: bool) -> ValueModel:
     """The value model from pilot states [W, N, S], N in each stratum."""
     num_strata, per_stratum, _ = pilot.shape
-    few = pilot.reshape(-1, pilot.shape[-1])[:: max(1, num_strata * per_stratum // _ORTHONORMAL_STATES)].T
+    few, strange = (_few(states).T for states in (pilot, _recombined(pilot, features.network)))
     variables = features.variables(tuple(few), parameters)
     location, spread = variables.mean(1), variables.std(1)
     scale = jnp.where(spread > 0, spread, 1)
@@ -135,14 +139,26 @@ def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Arra
         action = act(features, scalars, location, scale, tuple(states.T), parameters)
         first = jnp.stack([action.features, action.generator])
         rows = jnp.einsum("jl,ajn->aln", solve.root, jnp.concatenate([first, action.sources]) if with_sources else first)
-        return jnp.einsum("ajn,bkn->abjk", rows[:2], rows) / per_stratum  # of φ and Lφ with φ, Lφ and Γ_p φ
+        return jnp.einsum("ajn,bkn->abjk", rows[:2], rows) / len(states)  # of φ and Lφ with φ, Lφ and Γ_p φ
 
     found = lax.map(partial(stage, averages), pilot)
     share = per_stratum / (per_stratum + _SHRINKAGE * features.size)
-    found = share * found + (1 - share) * found.mean(0, keepdims=True)
+    found = share * found + (1 - share) * found.mean(0, keepdims=True) + _STRANGE * averages(strange.T)[None]
     step, response = _regulator(found[:, :, :2], widths, num_polynomials(features))
     cross = jnp.swapaxes(jnp.concatenate([found[:, :, :1], found[:, :, 2:]], axis=2), 1, 2)
     return ValueModel(location, scale, solve.root, solve(few.T), widths, step, response, cross)
+
+
+def _few(states: jax.Array) -> jax.Array:
+    """Some of the states [W, N, S], of all strata [N', S]."""
+    num_strata, per_stratum, num_species = states.shape
+    return states.reshape(-1, num_species)[:: max(1, num_strata * per_stratum // _ORTHONORMAL_STATES)]
+
+
+def _recombined(states: jax.Array, network: Network) -> jax.Array:
+    """States [W, N, S] in which species that no conservation law ties together come from different paths, at the same time."""
+    number, parts = states.shape[1], parts_of(network)
+    return jnp.stack([jnp.roll(states[..., s], round(part * _GOLDEN * number) % number, axis=1) for s, part in enumerate(parts)], axis=-1)
 
 
 def _regulator(averages: jax.Array, widths: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
@@ -164,8 +180,8 @@ def _regulator(averages: jax.Array, widths: jax.Array, number: int) -> tuple[jax
         free = (number - 1) * size
         root = _inverse_root(quadratic[:free, :free])
         step = -root.T @ (root @ quadratic[:free, free:])
-        all_four = jnp.concatenate([step, jnp.eye(size, dtype=step.dtype)])
-        return weight * all_four.T @ quadratic @ all_four, (step, root)
+        with_end = jnp.concatenate([step, jnp.eye(size, dtype=step.dtype)])
+        return weight * with_end.T @ quadratic @ with_end, (step, root)
 
     return lax.scan(advance, jnp.zeros_like(averages[0, 0, 0]), (averages, widths, middle / middle[-1]))[1]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ssagrad import Network, models
-from ssagrad.features import Features
+from ssagrad.features import Features, parts_of
 
 
 def test_conserved_species_are_left_out():
@@ -68,3 +68,15 @@ def test_curves_are_of_species_that_meet_others_alone():
     assert num_totals("S + I -> 2 I @ infection; I -> R @ recovery", degree=4) == 0
     assert num_totals("0 -> A @ a; A -> B @ b; B -> 0 @ c") == 0
     assert num_totals("A + B <-> C @ on, off") == 0  # these totals never change
+
+
+def test_parts_are_what_conservation_laws_tie_together():
+    """Both forms of an enzyme and, over the complex, its substrate and product; each gene's states, but not its protein."""
+    enzyme = Network.from_text("E + S <-> C @ k_on, k_off; C -> E + P @ k_cat; 0 -> X @ k; X -> 0 @ d")
+    assert enzyme.species == ("E", "S", "C", "P", "X")
+    assert parts_of(enzyme) == (0, 0, 0, 0, 4)
+    promoters = models.promoter_repressilator().network
+    by_name = dict(zip(promoters.species, parts_of(promoters), strict=True))
+    for gene in (1, 2, 3):
+        assert len({by_name[f"G{gene}_{bound}"] for bound in (0, 1, 2)}) == 1
+    assert len({by_name[name] for name in ("P1", "P2", "P3", "G1_0", "G2_0", "G3_0")}) == 6

@@ -20,7 +20,7 @@ from ssagrad.ensemble import Ensemble
 from ssagrad.features import Features
 from ssagrad.network import Network
 from ssagrad.score import Scalars, add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale
-from ssagrad.simulate import check_times, simulate, simulate_with
+from ssagrad.simulate import check_times, outside_gradients, simulate, simulate_with
 from ssagrad.value_model import ValueModel, fit
 
 _PILOT_PATHS = 256, 1024  # the least, if nothing is said, and the most
@@ -65,7 +65,7 @@ def dynkin_controls(
         parameters: pytree θ of float scalars or arrays; the derivative is taken in these.
         num_paths: n, rounded up to a multiple of num_batches.
         num_strata: sampled times from the start to the last observation, at least one between two observations; with more than 128 features
-            they are denser behind the start and before each observation.
+            they are denser before each observation.
         num_pilot: pilot paths that V is learned from, at most 1,024; default num_paths / 20, at least 256.
         pilot: an ensemble that this estimator made before, with the same network and features (at a slightly different θ: an
             optimisation's last step), whose V is taken over; no pilot is simulated then.
@@ -89,32 +89,41 @@ def dynkin_controls(
         raise ValueError(f"expected an observation after start_time={start_time:g}, received times up to {times[-1]:g}")
     num_paths += -num_paths % num_batches
     scalars, centre = scalars_of(parameters), jax.lax.stop_gradient(parameters)
-    pilot_key, path_key, offset_key = jax.random.split(key, 3)
     features, counts = Features.of_network(network, degree=degree), network.counts_from(initial_counts)
     if counts.ndim == 2 and len(counts) != num_paths:
         raise ValueError(f"expected initial counts for a multiple of num_batches={num_batches} paths, here {num_paths}, received {len(counts)}")
     nodes = _strata(times, start_time, num_strata, graded=features.is_large)
-    widths = jnp.asarray(np.diff(nodes), jnp.float32)
-    if pilot is None:
-        size = min(num_pilot or max(num_paths // _PATHS_PER_PILOT, _PILOT_PATHS[0]), _PILOT_PATHS[1])
-        inside = (nodes[:-1, None] + np.diff(nodes)[:, None] * (np.arange(_PER_STRATUM) + 0.5) / _PER_STRATUM).reshape(-1)
-        quiet = {name: value for name, value in options.items() if name != "record"}
-        some = counts if counts.ndim == 1 else counts[np.arange(size) % num_paths]
-        paths = simulate(pilot_key, network, centre, some, inside, num_paths=size, start_time=start_time, **quiet)
-        with_sources = len(scalars.names) * features.size <= _MOST_SOURCES
+    with outside_gradients(key, centre, initial_counts, pilot, options):
+        pilot_key, path_key, offset_key = jax.random.split(key, 3)
+        widths = jnp.asarray(np.diff(nodes), jnp.float32)
+        if pilot is None:
+            size = min(num_pilot or max(num_paths // _PATHS_PER_PILOT, _PILOT_PATHS[0]), _PILOT_PATHS[1])
+            some = counts if counts.ndim == 1 else counts[np.arange(size) % num_paths]
+            model = _learn(pilot_key, network, centre, some, nodes, features, scalars, size, options)
+        else:
+            model = _take_over(pilot, features, scalars, nodes)
+        sampled = _sample(path_key, offset_key, network, centre, initial_counts, times, nodes, scalars, num_paths, options)
         with jax.default_matmul_precision("highest"):
-            model = _fit(features, scalars, paths.counts, widths, centre, with_sources)
-    else:
-        model = _take_over(pilot, features, scalars, nodes)
-    sampled = _sample(path_key, offset_key, network, centre, initial_counts, times, nodes, scalars, num_paths, options)
-    with jax.default_matmul_precision("highest"):
-        averages = _moments(features, scalars, model, sampled.points, sampled.point_scores, sampled.offsets, widths, centre, num_batches)
-    start = _average_features(features, model, jnp.asarray(counts, widths.dtype), centre, num_batches)
+            averages = _moments(features, scalars, model, sampled.points, sampled.point_scores, sampled.offsets, widths, centre, num_batches)
+        start = _average_features(features, model, jnp.asarray(counts, widths.dtype), centre, num_batches)
     shift = flat_shift(parameters, widths.dtype)
     nodes, at = (jnp.asarray(part, widths.dtype) for part in (nodes, times))
     controls = Controls(model, *averages, start, nodes, sampled.scores, at, shift, centre, features, scalars)
     weights = add_to_weights(sampled.paths.weights, sampled.scores, shift)
     return replace(sampled.paths, start_time=start_time, weights=weights, controls=controls, num_samples=num_batches)
+
+
+def _learn(
+    key: jax.Array, network: Network, parameters: Any, counts: Any, nodes: np.ndarray, features: Features, scalars: Scalars, num_paths: int, options: dict
+) -> ValueModel:
+    """The value model from a few paths, seen at some times in each stratum."""
+    widths = np.diff(nodes)
+    inside = (nodes[:-1, None] + widths[:, None] * (np.arange(_PER_STRATUM) + 0.5) / _PER_STRATUM).reshape(-1)
+    quiet = {name: value for name, value in options.items() if name != "record"}
+    paths = simulate(key, network, parameters, counts, inside, num_paths=num_paths, start_time=float(nodes[0]), **quiet)
+    with_sources = len(scalars.names) * features.size <= _MOST_SOURCES
+    with jax.default_matmul_precision("highest"):
+        return _fit(features, scalars, paths.counts, jnp.asarray(widths, jnp.float32), parameters, with_sources)
 
 
 class _Sampled(NamedTuple):
@@ -165,15 +174,15 @@ def _sample(
 def _strata(times: np.ndarray, start: float, num_strata: int, *, graded: bool) -> np.ndarray:
     """Limits of the strata: the start, every observation time, and equal parts between them no longer than horizon / num_strata.
 
-    Graded ones are as many, and shorter at both ends, where fast reactions have not yet forgotten the start or still matter for the observation.
+    Graded ones are as many, and ever shorter towards the observation, where fast reactions have not yet been forgotten.
     """
     limits = np.concatenate([[start], times[times > start]])
     parts = np.ceil(np.diff(limits) / (limits[-1] - start) * num_strata - 1e-9).astype(int)
     pieces = []
     for begin, end, number in zip(limits[:-1], limits[1:], parts, strict=True):
         u = np.linspace(0, 1, number + 1)[1:-1]
-        if graded:  # the mean of the two simplest smooth steps from 0 to 1
-            u = (u**2 * (3 - 2 * u) + u**3 * (10 - 15 * u + 6 * u**2)) / 2
+        if graded:  # of width 0.8 at the start, at most 1.3, and 0 at the end
+            u = u * (0.8 + 1.4 * u - 1.2 * u**2)
         pieces += [begin + (end - begin) * u, [end]]
     return np.concatenate([[start], *pieces])
 

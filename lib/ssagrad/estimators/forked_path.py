@@ -16,7 +16,7 @@ from ssagrad.coupling import as_constants, rate_slopes, recorded, refuse, simula
 from ssagrad.ensemble import Ensemble
 from ssagrad.network import Network
 from ssagrad.score import flat_shift
-from ssagrad.simulate import check_times, simulate_with
+from ssagrad.simulate import check_times, outside_gradients, simulate_with
 
 
 class Forks(NamedTuple):
@@ -91,21 +91,30 @@ def forked_path(
     refuse("forked_path", options, clock="time", parameters_per_path=False)
     if num_forks < 1:
         raise ValueError(f"expected num_forks ≥ 1, received {num_forks}")
-    path_key, time_key, reaction_key, pair_key = jax.random.split(key, 4)
     dtype = jnp.float64 if options.get("precision") == "double" else jnp.float32
     centre = as_constants(parameters, dtype)
+    with outside_gradients(key, centre, initial_counts, times, options):
+        paths = _simulate(key, network, centre, initial_counts, times, num_paths, num_forks, options | {"start_time": start_time}, dtype)
+    return _join(*paths, parameters)
+
+
+def _simulate(
+    key: jax.Array, network: Network, parameters: Any, initial_counts: Any, times: Any, num_paths: int, num_forks: int, options: dict, dtype: Any
+) -> tuple[Forked, tuple[Ensemble, Ensemble], Forks, jax.Array]:
+    """Paths, forks, and the pairs that go on from them; the intervals between observations."""
+    path_key, time_key, reaction_key, pair_key = jax.random.split(key, 4)
+    start_time = options["start_time"]
     times, intervals = check_times(times, start_time)
     if not isinstance(intervals, jax.core.Tracer) and not intervals.sum() > 0:
         raise ValueError(f"expected observation times after start_time={start_time:g}, received {times}")
-    intervals, options = jnp.asarray(intervals).astype(dtype), options | {"start_time": start_time}
-
+    intervals = jnp.asarray(intervals).astype(dtype)
     forks = _draw_forks(time_key, intervals, num_paths, num_forks)
     names = start_time + intervals.sum() * jnp.linspace(0, 1, forks.grid.shape[1] + 1, dtype=dtype)[1:]  # for messages: evenly spaced
-    trunk, _ = simulate_with((), path_key, network, centre, initial_counts, names, num_paths=num_paths, intervals=forks.grid, **options)
-    forked = _fork(reaction_key, trunk.replace(times=times), forks, centre, network=network)
+    trunk, _ = simulate_with((), path_key, network, parameters, initial_counts, names, num_paths=num_paths, intervals=forks.grid, **options)
+    forked = _fork(reaction_key, trunk.replace(times=times), forks, parameters, network=network)
     starts, rest = _sorted(forked.order, (forked.here.counts, forked.there.counts), forks.rest)
-    pairs = simulate_pairs(pair_key, network, (centre, centre), starts, times, num_paths=len(rest), intervals=rest, **options)
-    return _join(forked, pairs, forks, intervals, parameters)
+    pairs = simulate_pairs(pair_key, network, (parameters, parameters), starts, times, num_paths=len(rest), intervals=rest, **options)
+    return forked, pairs, forks, intervals
 
 
 @jax.jit

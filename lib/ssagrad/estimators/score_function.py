@@ -17,7 +17,7 @@ import numpy as np
 from ssagrad.ensemble import Ensemble
 from ssagrad.network import Network
 from ssagrad.score import add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale, scores_at
-from ssagrad.simulate import simulate_with
+from ssagrad.simulate import outside_gradients, simulate_with
 
 _BASELINES = ("none", "mean", "leave_one_out", "optimal")
 _OF_OTHER_PATHS = ("leave_one_out", "optimal")
@@ -102,11 +102,12 @@ def score_function(
     accumulator = score_accumulator(network, scalars)
     centre = jax.lax.stop_gradient(parameters)
     grid, now, before = (times, slice(None), None) if window is None else _window_grid(times, window, options.get("start_time", 0.0))
-    paths, (scores,) = simulate_with((accumulator,), key, network, centre, initial_counts, grid, num_paths=num_paths, **options)
-    if window is not None:
-        since_start = jnp.concatenate([jnp.zeros_like(scores[:, :1]), scores], axis=1)
-        paths, scores = paths.at(now), scores[:, now] - since_start[:, before]
-    scale = score_scale(network, centre, scalars, per_path=per_path)
+    with outside_gradients(key, centre, initial_counts, times, options):
+        paths, (scores,) = simulate_with((accumulator,), key, network, centre, initial_counts, grid, num_paths=num_paths, **options)
+        if window is not None:
+            since_start = jnp.concatenate([jnp.zeros_like(scores[:, :1]), scores], axis=1)
+            paths, scores = paths.at(now), scores[:, now] - since_start[:, before]
+        scale = score_scale(network, centre, scalars, per_path=per_path)
     weights, scores, shift = _weigh(paths.weights, scores, scale, parameters, baseline=baseline, per_path=per_path)
     controls = OptimalBaseline(scores, paths.times, shift) if baseline == "optimal" else None
     return replace(paths, weights=weights, controls=controls, is_normalised=baseline != "none")
