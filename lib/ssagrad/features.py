@@ -124,7 +124,7 @@ class Features:
 
 
 def parts_of(network: Network) -> tuple[int, ...]:
-    """For each species, the first one that conservation laws tie it to, over others too: what differs may be combined at will [S]."""
+    """For each species, the first of its group [S]: conservation laws tie species of one group only, so that counts of several can be combined."""
     changes = network.stoichiometry
     tied = np.abs(np.eye(changes.shape[1]) - np.linalg.pinv(changes) @ changes) > 1e-6  # the projection on the conservation laws
     return tuple(np.argmax(np.linalg.matrix_power(tied | np.eye(len(tied), dtype=bool), len(tied)), axis=1).tolist())

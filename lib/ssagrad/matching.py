@@ -77,8 +77,8 @@ def match_moments(
 
     The first steps look at early times only, where a wrong period has not yet led into a wrong minimum (a horizon curriculum). Steps are damped a
     little and no parameter changes by more than the factor exp(largest_step) in one. (All steps simulate, and cost, the whole time.) Error bars of
-    another fit come from a start at its end with horizons=(1.0,) * 4. Where the means hardly depend on a parameter, a start with noisy
-    derivatives stays lost: look at the last misfits, and give `dynkin_controls` more strata where rates are fast. Error bars count the scatter of observed and of simulated paths, of which they need many.
+    another fit come from a start at its end with horizons=(1.0,) * 4. Where the means hardly depend on a parameter, a start with noisy derivatives
+    stays lost (see the last misfits); more strata of `dynkin_controls` help it where rates are fast. Error bars need many observed paths.
 
     Args:
         key: step k of start i has the key fold_in(fold_in(key, k), i).

@@ -11,6 +11,7 @@ Reference: Plyasunov and Arkin 2007, "Efficient stochastic sensitivity analysis 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -160,6 +161,16 @@ def readers_of(network: Network, scalars: Scalars) -> tuple[tuple[tuple[int, ...
     num_species = len(network.species)
     of_scalars = [of_leaf for of_leaf, shape in zip(readers[num_species:], scalars.shapes, strict=True) for _ in np.ndindex(*shape)]
     return tuple(readers[:num_species]), tuple(of_scalars)
+
+
+def outside_gradients(*values: Any) -> AbstractContextManager:
+    """The context for what carries no derivative: outside of every `jax.grad` and `jax.vmap` where no value is a tracer.
+
+    In there JAX need not look at each operation, which takes it several times as long as to start them. What propensities close over is not looked
+    at and has to be known. (Inside `jax.jit`, θ without its derivative is a tracer.)
+    """
+    is_known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return jax.core.eval_context() if is_known else nullcontext()
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -141,12 +140,6 @@ def simulate_with(
 
 
 _ACCUMULATORS = {"time_integrals": TIME_INTEGRALS, "event_counts": EVENT_COUNTS}
-
-
-def outside_gradients(*values: Any) -> AbstractContextManager:
-    """A context for what has no derivative: where all values are known, a `jax.grad` around need not look at it, which makes it faster to dispatch."""
-    is_known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
-    return jax.core.eval_context() if is_known else nullcontext()
 
 
 def check_times(times: Any, start_time: float, clock: str = "time") -> tuple[jax.Array, Any]:

@@ -26,8 +26,8 @@ from ssagrad.ensemble import Ensemble
 from ssagrad.kernel import Accumulator, Step, stage
 from ssagrad.network import Network
 from ssagrad.random import noise, noise_key
-from ssagrad.score import Scalars, derivatives, flat_shift, readers_of, scalars_of
-from ssagrad.simulate import check_times, outside_gradients, simulate_with
+from ssagrad.score import Scalars, derivatives, flat_shift, outside_gradients, readers_of, scalars_of
+from ssagrad.simulate import check_times, simulate_with
 
 
 class Windows(NamedTuple):
@@ -143,7 +143,7 @@ def _attach_jvp(primals: tuple, tangents: tuple) -> tuple:
 
 
 class Choice(NamedTuple):
-    """A relaxed choice of a reaction with shares w_r, arrays [n]: their derivatives v_r, Σ_r w_r ν_r, 1 / Σ_r w_r (no event: 0), 1 / Σ_r a_r."""
+    """A relaxed choice of a reaction with shares w_r, arrays [n]: their derivatives v_r, Σ_r w_r ν_r, 1 / Σ_r w_r, 1 / Σ_r a_r (no event: 0)."""
 
     sensitivities: tuple[jax.Array, ...]
     drift: list[jax.Array]
@@ -160,7 +160,7 @@ def tangents_accumulator(network: Network, scalars: Scalars, temperature: float 
     others = tuple(r for r in reactions if r not in laws)
 
     def increments(values: tuple, step: Step) -> tuple:
-        # a waiting time is as good a second random number as one that is drawn
+        # The noise rests on the first of two numbers. The other one is independent of the reaction; a waiting time is, but in the jump chain.
         random = step.exponentials if jump_chain or temperature is None else (*step.exponentials, step.duration)
         choice = stage(partial(_relax, network=network, temperature=temperature), step.propensities, step.reaction, random)
         state = (step.counts, step.parameters, [values[p : num_species * num_scalars : num_scalars] for p in range(num_scalars)])
@@ -201,7 +201,7 @@ def _means(choice: Choice, duration: jax.Array, slopes: dict[int, jax.Array]) ->
 
 
 def _relax(propensities: tuple, reaction: jax.Array, random: tuple, *, network: Network, temperature: float | None) -> Choice:
-    """The relaxed choice, from the reaction that fired and two random numbers (none without a temperature): arrival of the first, noise of the rest."""
+    """The relaxed choice, from the reaction that fired and two numbers (none without a temperature): Exp(1) for the arrival of the first, any for the rest."""
     total, zero = sum(propensities), jnp.zeros_like(reaction)
     per_event = lax.select(total > 0, 1 / total, zero)
     first, key = (random[0] * per_event, noise_key(random)) if random else (None, None)

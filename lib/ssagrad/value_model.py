@@ -26,16 +26,15 @@ from jax import custom_batching, lax
 from ssagrad import quadratic
 from ssagrad.features import Features, parts_of
 from ssagrad.kernel import stage
-from ssagrad.network import Network
 from ssagrad.quadratic import act_on_pairs
 from ssagrad.score import Scalars, slopes
 
 _SMALLEST = 3e-5  # singular value of the features, relative to the largest, that single precision still resolves
 _ORTHONORMAL_STATES = 2048  # of the pilot that make the features orthonormal
-_STRANGE = 1e-4  # weight of states that no pilot path met, relative to those that they did
+_STRANGE = 1e-4  # weight of recombined states, relative to those of the pilot
 _SHRINKAGE = 4.0  # states per feature and stratum at which local averages count as much as those of all times
 _POLYNOMIALS = (np.array([1.0, -1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0, -1.0]), np.array([0.0, 1.0, -3.0, 2.0]))
-_GOLDEN = (5**0.5 - 1) / 2  # whose multiples never come near each other, from 0 to 1 and around
+_GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, stay far apart
 _RIDGE = 1e-6  # of what is inverted, relative to its diagonal
 
 
@@ -129,24 +128,34 @@ def averages(
 def fit(features: Features, scalars: Scalars, pilot: jax.Array, widths: jax.Array, parameters: Any, *, with_sources: bool) -> ValueModel:
     """The value model from pilot states [W, N, S], N in each stratum."""
     num_strata, per_stratum, _ = pilot.shape
-    few, strange = (_few(states).T for states in (pilot, _recombined(pilot, features.network)))
-    variables = features.variables(tuple(few), parameters)
+    few = _few(pilot)
+    variables = features.variables(tuple(few.T), parameters)
     location, spread = variables.mean(1), variables.std(1)
     scale = jnp.where(spread > 0, spread, 1)
     solve = least_squares(features.products((variables - location[:, None]) / scale[:, None]).T)
 
-    def averages(states):
+    def rows(states):  # φ, Lφ and Γ_p φ [2 + P, J, N]
         action = act(features, scalars, location, scale, tuple(states.T), parameters)
         first = jnp.stack([action.features, action.generator])
-        rows = jnp.einsum("jl,ajn->aln", solve.root, jnp.concatenate([first, action.sources]) if with_sources else first)
-        return jnp.einsum("ajn,bkn->abjk", rows[:2], rows) / len(states)  # of φ and Lφ with φ, Lφ and Γ_p φ
+        return jnp.einsum("jl,ajn->aln", solve.root, jnp.concatenate([first, action.sources]) if with_sources else first)
+
+    def products(rows):  # of φ and Lφ with all of them
+        return jnp.einsum("ajn,bkn->abjk", rows[:2], rows) / rows.shape[-1]
+
+    def averages(states):
+        return products(rows(states))
 
     found = lax.map(partial(stage, averages), pilot)
     share = per_stratum / (per_stratum + _SHRINKAGE * features.size)
-    found = share * found + (1 - share) * found.mean(0, keepdims=True) + _STRANGE * averages(strange.T)[None]
+    found = share * found + (1 - share) * found.mean(0, keepdims=True)
+    parts = parts_of(features.network)
+    if len(set(parts)) > 1:
+        strange = rows(_few(_recombined(pilot, parts)))
+        possible = jnp.isfinite(strange).all((0, 1))  # a law need not be defined at a state that no path can reach
+        found += _STRANGE * products(jnp.where(possible[None, None], strange, 0))[None]
     step, response = _regulator(found[:, :, :2], widths, num_polynomials(features))
     cross = jnp.swapaxes(jnp.concatenate([found[:, :, :1], found[:, :, 2:]], axis=2), 1, 2)
-    return ValueModel(location, scale, solve.root, solve(few.T), widths, step, response, cross)
+    return ValueModel(location, scale, solve.root, solve(few), widths, step, response, cross)
 
 
 def _few(states: jax.Array) -> jax.Array:
@@ -155,9 +164,9 @@ def _few(states: jax.Array) -> jax.Array:
     return states.reshape(-1, num_species)[:: max(1, num_strata * per_stratum // _ORTHONORMAL_STATES)]
 
 
-def _recombined(states: jax.Array, network: Network) -> jax.Array:
-    """States [W, N, S] in which species that no conservation law ties together come from different paths, at the same time."""
-    number, parts = states.shape[1], parts_of(network)
+def _recombined(states: jax.Array, parts: tuple[int, ...]) -> jax.Array:
+    """States [W, N, S] whose parts (`parts_of`) come from different states of the stratum. Some may be impossible for other reasons."""
+    number = states.shape[1]
     return jnp.stack([jnp.roll(states[..., s], round(part * _GOLDEN * number) % number, axis=1) for s, part in enumerate(parts)], axis=-1)
 
 

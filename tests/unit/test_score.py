@@ -1,11 +1,17 @@
-"""The unfinished waiting time of a path: by hand where at most one event can fire, and its law where events come at a constant rate."""
+"""What scores share: the unfinished waiting time of a path, by hand and by its law, and what is computed outside of gradients."""
+
+from importlib import import_module
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.extend.core import get_opaque_trace_state
 from support import assert_continuous
 
-from ssagrad import Network
-from ssagrad.score import waiting_since_last_event
+from ssagrad import Network, models
+from ssagrad.estimators import dynkin_controls, forked_path, gumbel_softmax, score_function
+from ssagrad.score import outside_gradients, waiting_since_last_event
 from ssagrad.simulate import simulate_with
 
 
@@ -33,3 +39,45 @@ def test_waiting_has_the_law_of_a_poisson_process():
     assert (waited[counts == 0] == 3.0).all()
     fired = waited[counts > 0]
     assert_continuous(fired, lambda s: (1 - np.exp(-2 * s)) / (1 - np.exp(-6)))
+
+
+def test_known_values_are_computed_outside_of_gradients():
+    """JAX sees nothing of them while it takes a derivative, and all of what is traced."""
+    outside, seen = get_opaque_trace_state(), []
+
+    def loss(x):
+        for values in ((np.ones(2), {"rate": 1.0}), (np.ones(2), {"rate": x})):
+            with outside_gradients(*values):
+                seen.append(get_opaque_trace_state() == outside)
+        return x**2 + jnp.sin(2.0)
+
+    assert jax.grad(loss)(3.0) == 6
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize(
+    "estimator, home, options",
+    [
+        (score_function, "estimators.score_function", {}),
+        (gumbel_softmax, "straight_through", {"temperature": 1.0, "cutoff": 0.2}),
+        (forked_path, "estimators.forked_path", {}),
+        (dynkin_controls, "estimators.dynkin_controls", {}),
+    ],
+)
+def test_estimators_simulate_outside_of_gradients(estimator, home, options, monkeypatch):
+    module, outside, seen = import_module(f"ssagrad.{home}"), get_opaque_trace_state(), []
+
+    def watched(*arguments, **options):
+        seen.append(get_opaque_trace_state() == outside)
+        return simulate_with(*arguments, **options)
+
+    monkeypatch.setattr(module, "simulate_with", watched)
+    model = models.immigration_death()
+
+    def mean(rates):
+        return estimator(jax.random.key(0), model.network, rates, {}, [1.0], num_paths=128, **options).mean("X")[-1]
+
+    eager, compiled = jax.grad(mean)(model.parameters), jax.jit(jax.grad(mean))(model.parameters)
+    assert seen == [True, False]
+    for name in model.parameters:
+        np.testing.assert_allclose(eager[name], compiled[name], rtol=1e-3)

@@ -6,10 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import get_opaque_trace_state
 
 from ssagrad import Ensemble, Network, NetworkError, SimulationError, exact, simulate
-from ssagrad.simulate import outside_gradients
 from ssagrad.simulate import simulate as simulate_of_module
 
 SIR = Network.from_text("S + I -> 2 I @ infection; I -> R @ recovery")
@@ -312,17 +310,3 @@ def test_impossible_values_inside_jit_give_nan():
         assert np.isnan(counts(jnp.float32(start), times)).all()
     for wrong in ([1.0, 0.5], [-1.0, 0.5]):
         assert np.isnan(counts(jnp.float32(3), jnp.array(wrong))).all()
-
-
-def test_known_values_are_computed_outside_of_gradients():
-    """JAX sees nothing of them while it takes a derivative, and all of what is traced."""
-    outside, seen = get_opaque_trace_state(), []
-
-    def loss(x):
-        for values in ((np.ones(2), {"rate": 1.0}), (np.ones(2), {"rate": x})):
-            with outside_gradients(*values):
-                seen.append(get_opaque_trace_state() == outside)
-        return x**2 + jnp.sin(2.0)
-
-    assert jax.grad(loss)(3.0) == 6
-    assert seen == [True, False]

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from ssagrad import models, value_model
-from ssagrad.features import Features
-from ssagrad.network import Network
+from ssagrad import Network, models, value_model
+from ssagrad.features import Features, parts_of
 from ssagrad.score import scalars_of
 from ssagrad.value_model import _POLYNOMIALS, _inverse_root, act, averages, coefficients, fit, least_squares, num_polynomials, polynomials
 
@@ -130,7 +129,7 @@ def test_recombined_states_keep_what_belongs_together():
     network = Network.from_text("A <-> B @ k, k; 0 -> X @ k; 0 -> Y @ k")
     states = np.random.default_rng(0).integers(0, 1000, (2, 50, 4)).astype(np.float32)
     states[..., 1] = 1000 - states[..., 0]
-    found = np.asarray(value_model._recombined(jnp.asarray(states), network))
+    found = np.asarray(value_model._recombined(jnp.asarray(states), parts_of(network)))
     np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(states, axis=1))
     np.testing.assert_array_equal(found[..., 1], 1000 - found[..., 0])
     for one, other in ((0, 2), (0, 3), (2, 3)):
@@ -145,7 +144,7 @@ def test_value_function_stays_small_where_the_pilot_did_not_go(monkeypatch):
     many, few, chosen = random.poisson(8, (2, *shape)), random.integers(0, 2, (2, *shape)), random.random(shape) < 0.5
     states = np.stack([np.where(chosen, many[0], few[0]), np.where(chosen, few[1], many[1])], axis=-1)
     annihilation = models.immigration_death()._replace(network=network, parameters={"k": 10.0, "d": 0.1, "c": 1.0})
-    strange = np.asarray(value_model._recombined(jnp.asarray(states, jnp.float32), network)).reshape(-1, 2)
+    strange = np.asarray(value_model._recombined(jnp.asarray(states, jnp.float32), parts_of(network))).reshape(-1, 2)
 
     def left_over():
         features, scalars, parameters, model = fitted(annihilation, degree=2, states=states, widths=np.full(3, 0.1))
@@ -164,6 +163,21 @@ def test_value_function_stays_small_where_the_pilot_did_not_go(monkeypatch):
     known_before, unknown_before = left_over()
     assert unknown < 0.75 * unknown_before
     assert known < 1.05 * known_before
+
+
+def test_states_that_no_path_can_reach_are_left_out():
+    """Y copies X and never passes it; recombined, it does, and its law is negative there. All rates are linear: V is exact."""
+    network = Network.from_text("0 -> X @ k; 0 -> Y @ copy", propensities={"copy": lambda n, p: p["c"] * (n["X"] - n["Y"])})
+    copied = models.immigration_death()._replace(network=network, parameters={"k": 10.0, "c": 1.0})
+    random = np.random.default_rng(2)
+    x = random.poisson(10, (3, 400))
+    features, _, parameters, model = fitted(copied, degree=1, states=np.stack([x, random.binomial(x, 0.5)], axis=-1))
+    start = model.species[:, 1:]
+    _, first = coefficients(model, start, jnp.zeros_like(start), jnp.array([3]))
+    gone = np.exp(-0.6)
+    for x, y in ((10, 3), (20, 20)):
+        exact = x + 10 * 0.6 - 10 * (1 - gone) + (y - x) * gone
+        assert value_at(features, model, parameters, first[0, :, 0], [x, y]) == pytest.approx(exact, rel=1e-3)
 
 
 def test_least_squares_leaves_out_what_is_not_there():

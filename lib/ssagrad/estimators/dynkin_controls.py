@@ -19,8 +19,8 @@ from ssagrad.coupling import refuse
 from ssagrad.ensemble import Ensemble
 from ssagrad.features import Features
 from ssagrad.network import Network
-from ssagrad.score import Scalars, add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale
-from ssagrad.simulate import check_times, outside_gradients, simulate, simulate_with
+from ssagrad.score import Scalars, add_to_weights, flat_shift, outside_gradients, scalars_of, score_accumulator, score_scale
+from ssagrad.simulate import check_times, simulate, simulate_with
 from ssagrad.value_model import ValueModel, fit
 
 _PILOT_PATHS = 256, 1024  # the least, if nothing is said, and the most
@@ -174,14 +174,14 @@ def _sample(
 def _strata(times: np.ndarray, start: float, num_strata: int, *, graded: bool) -> np.ndarray:
     """Limits of the strata: the start, every observation time, and equal parts between them no longer than horizon / num_strata.
 
-    Graded ones are as many, and ever shorter towards the observation, where fast reactions have not yet been forgotten.
+    Graded ones are as many, up to 1.35 times as long, and shrink to nothing before the observation, where fast reactions are not yet forgotten.
     """
     limits = np.concatenate([[start], times[times > start]])
     parts = np.ceil(np.diff(limits) / (limits[-1] - start) * num_strata - 1e-9).astype(int)
     pieces = []
     for begin, end, number in zip(limits[:-1], limits[1:], parts, strict=True):
         u = np.linspace(0, 1, number + 1)[1:-1]
-        if graded:  # of width 0.8 at the start, at most 1.3, and 0 at the end
+        if graded:  # of width 0.8 at the start, at most 1.34, and 0 at the end
             u = u * (0.8 + 1.4 * u - 1.2 * u**2)
         pieces += [begin + (end - begin) * u, [end]]
     return np.concatenate([[start], *pieces])

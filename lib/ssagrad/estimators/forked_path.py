@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from ssagrad.coupling import as_constants, rate_slopes, recorded, refuse, simulate_pairs, with_second_paths
 from ssagrad.ensemble import Ensemble
 from ssagrad.network import Network
-from ssagrad.score import flat_shift
-from ssagrad.simulate import check_times, outside_gradients, simulate_with
+from ssagrad.score import flat_shift, outside_gradients
+from ssagrad.simulate import check_times, simulate_with
 
 
 class Forks(NamedTuple):
@@ -93,7 +93,7 @@ def forked_path(
         raise ValueError(f"expected num_forks ≥ 1, received {num_forks}")
     dtype = jnp.float64 if options.get("precision") == "double" else jnp.float32
     centre = as_constants(parameters, dtype)
-    with outside_gradients(key, centre, initial_counts, times, options):
+    with outside_gradients(key, centre, initial_counts, times, start_time, options):
         paths = _simulate(key, network, centre, initial_counts, times, num_paths, num_forks, options | {"start_time": start_time}, dtype)
     return _join(*paths, parameters)
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from ssagrad.ensemble import Ensemble
 from ssagrad.network import Network
-from ssagrad.score import add_to_weights, flat_shift, scalars_of, score_accumulator, score_scale, scores_at
-from ssagrad.simulate import outside_gradients, simulate_with
+from ssagrad.score import add_to_weights, flat_shift, outside_gradients, scalars_of, score_accumulator, score_scale, scores_at
+from ssagrad.simulate import simulate_with
 
 _BASELINES = ("none", "mean", "leave_one_out", "optimal")
 _OF_OTHER_PATHS = ("leave_one_out", "optimal")
