@@ -136,13 +136,15 @@ def test_moments_of_uniform_and_exponential_numbers():
 
 
 def test_noise_is_exponential_and_independent():
-    """Numbers under one key, under the next, and those the keys are made of: moments 1, 2, 6 and a histogram of Exp(1), finite, > 0, uncorrelated."""
+    """Numbers under one key, under others, and those the keys are made of: moments 1, 2, 6 and a histogram of Exp(1), finite, > 0, uncorrelated."""
     stream, drawn = tuple(seed_streams(jax.random.key(14), 1_000_000)), []
     for _ in range(4):
         stream, exponential = next_exponential(stream, jnp.float32)
         drawn.append(exponential)
     first, second = noise_key(drawn[:2]), noise_key(drawn[2:])
-    samples = np.stack([*drawn, *(noise(first, number, jnp.float32) for number in (0, 1, 12)), noise(second, 0, jnp.float32)]).astype(float)
+    few = noise_key((drawn[2], 1000 - (1000 - drawn[3] / 1000)))  # a waiting time, of which rounding leaves some hundred values
+    pairs = [(first, 0), (first, 1), (first, 12), (second, 0), (few, 0), (few, 1)]
+    samples = np.stack([*drawn, *(noise(key, number, jnp.float32) for key, number in pairs)]).astype(float)
     assert np.all((samples > 0) & (samples < 23))
     powers = np.stack([samples, samples**2, samples**3])
     z = (powers.mean(-1) - np.array([[1], [2], [6]])) / (powers.std(-1) / 1000)
